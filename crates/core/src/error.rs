@@ -129,6 +129,11 @@ impl Error {
         &self.message
     }
 
+    /// What caused this error, if it was kept; for code that must tell causes apart.
+    pub fn cause(&self) -> Option<&(dyn StdError + Send + Sync + 'static)> {
+        self.source.as_deref()
+    }
+
     /// The whole chain, for logs and for the operator's own tools.
     pub fn detail(&self) -> String {
         let mut text = match (self.kind, &self.source) {

@@ -2,12 +2,14 @@
 //!
 //! No I/O and no async runtime live here, so everything may depend on it.
 
+mod crash;
 mod cx;
 mod error;
 mod microversion;
 mod page;
 mod secret;
 
+pub use crash::CrashPoints;
 pub use cx::{Clock, Cx, ManualClock, OsRandom, Random, SeededRandom, SystemClock, Timestamp};
 pub use error::{Context, Error, Kind, Result};
 pub use microversion::{Microversion, VersionRange};

@@ -1,0 +1,335 @@
+//! The database: one writer with a fair queue on SQLite, serializable transactions on PostgreSQL.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::marker::PhantomData;
+use std::ops::{Deref, DerefMut};
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, Once, PoisonError};
+use std::time::Duration;
+
+use hanse_core::{Cx, Error, Result, Timestamp};
+use hanse_policy::{Actor, Grant};
+use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
+use sqlx::pool::PoolConnection;
+use sqlx::{Any, AnyConnection, AnyPool, Executor as _, Transaction};
+use tokio::sync::Notify;
+
+use crate::migrate::{self, Migrations};
+use crate::query::{Query, database, query};
+
+/// How often a write runs again after the database could not serialize it.
+const ATTEMPTS: u32 = 20;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Engine {
+    Sqlite,
+    Postgres,
+}
+
+/// A handle to the state. Cheap to clone.
+#[derive(Clone)]
+pub struct Db(Arc<Inner>);
+
+struct Inner {
+    engine: Engine,
+    /// On PostgreSQL the same pool twice.
+    readers: AnyPool,
+    writer: AnyPool,
+    topics: Mutex<HashMap<&'static str, Arc<Notify>>>,
+}
+
+/// A connection that statements run on: a pooled one for reads, or that of a transaction.
+pub struct Conn(Inside);
+
+enum Inside {
+    Pooled(PoolConnection<Any>),
+    Transaction(Transaction<'static, Any>),
+}
+
+impl Conn {
+    pub(crate) fn raw(&mut self) -> &mut AnyConnection {
+        match &mut self.0 {
+            Inside::Pooled(conn) => conn,
+            Inside::Transaction(tx) => tx,
+        }
+    }
+}
+
+/// A write transaction. `'a` is the life of what its closure borrows.
+pub struct Tx<'a> {
+    conn: Conn,
+    engine: Engine,
+    signals: Vec<&'static str>,
+    borrowed: PhantomData<&'a ()>,
+}
+
+impl Deref for Tx<'_> {
+    type Target = Conn;
+
+    fn deref(&self) -> &Conn {
+        &self.conn
+    }
+}
+
+impl DerefMut for Tx<'_> {
+    fn deref_mut(&mut self) -> &mut Conn {
+        &mut self.conn
+    }
+}
+
+impl Tx<'_> {
+    /// Wakes those who wait for [`Db::signal`] of this topic, once and if the transaction commits.
+    pub fn signal(&mut self, topic: &'static str) {
+        if !self.signals.contains(&topic) {
+            self.signals.push(topic);
+        }
+    }
+
+    /// The time that leases are measured in: the database's on PostgreSQL, which several processes share, and that
+    /// of the context on SQLite.
+    ///
+    /// # Errors
+    /// If the database cannot be asked.
+    pub async fn now(&mut self, cx: &Cx) -> Result<Timestamp> {
+        match self.engine {
+            Engine::Sqlite => Ok(cx.now()),
+            Engine::Postgres => {
+                let sql = "SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT)";
+                let (micros,): (i64,) = query(sql).one(self).await?;
+                Ok(Timestamp(micros))
+            }
+        }
+    }
+}
+
+/// What must hold for a write to happen: the query gives a row (of one integer).
+pub struct Condition {
+    pub query: Query,
+    pub otherwise: &'static str,
+}
+
+/// What a closure given to [`Db::write`] returns: `Box::pin(async move { … })`.
+pub type Step<'t, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 't>>;
+
+impl Db {
+    /// Opens (and creates) an SQLite database and brings its schema up to date.
+    ///
+    /// # Errors
+    /// If the file cannot be opened, or was written by a newer release.
+    pub async fn sqlite(cx: &Cx, path: &Path, migrations: &[Migrations]) -> Result<Db> {
+        let url = format!("sqlite://{}?mode=rwc", percent_encode(path)?);
+        let writer = pool(&url, Engine::Sqlite, 1, false).await?;
+        // WAL must be on before the first reader connects, or that one would try to switch it on itself.
+        let readers = pool(&url, Engine::Sqlite, 4, true).await?;
+        let db = Db::over(Engine::Sqlite, readers, writer);
+        migrate::run(&db, cx, migrations, Some(path)).await?;
+        Ok(db)
+    }
+
+    /// Opens a PostgreSQL database and brings its schema up to date.
+    ///
+    /// # Errors
+    /// If it cannot be reached, or was written by a newer release.
+    pub async fn postgres(cx: &Cx, url: &str, migrations: &[Migrations]) -> Result<Db> {
+        let both = pool(url, Engine::Postgres, 16, false).await?;
+        let db = Db::over(Engine::Postgres, both.clone(), both);
+        migrate::run(&db, cx, migrations, None).await?;
+        Ok(db)
+    }
+
+    fn over(engine: Engine, readers: AnyPool, writer: AnyPool) -> Db {
+        Db(Arc::new(Inner { engine, readers, writer, topics: Mutex::default() }))
+    }
+
+    pub fn engine(&self) -> Engine {
+        self.0.engine
+    }
+
+    /// A connection to read with. Each statement sees what was committed before it.
+    ///
+    /// # Errors
+    /// 503 if there is none for 30 seconds.
+    pub async fn read(&self) -> Result<Conn> {
+        Ok(Conn(Inside::Pooled(self.0.readers.acquire().await.map_err(database)?)))
+    }
+
+    /// Runs `work` in one transaction, together with the audit event that `grant` stands for.
+    ///
+    /// When the database cannot serialize the transaction, the closure runs again; so it must have no effect outside
+    /// of the transaction.
+    ///
+    /// # Errors
+    /// What the closure returns (and nothing is changed), or a failure of the database.
+    pub async fn write<'a, T, F>(&self, cx: &Cx, grant: &Grant, work: F) -> Result<T>
+    where
+        F: for<'t> Fn(&'t mut Tx<'a>) -> Step<'t, T>,
+    {
+        self.write_if(cx, grant, None, work).await
+    }
+
+    /// The same, provided that a condition holds in the same transaction.
+    ///
+    /// # Errors
+    /// 409 if the condition does not hold.
+    pub async fn write_if<'a, T, F>(
+        &self,
+        cx: &Cx,
+        grant: &Grant,
+        condition: Option<&Condition>,
+        work: F,
+    ) -> Result<T>
+    where
+        F: for<'t> Fn(&'t mut Tx<'a>) -> Step<'t, T>,
+    {
+        let mut attempt = 1;
+        loop {
+            match self.attempt(cx, grant, condition, &work).await {
+                Err(error) if is_serialization(&error) && attempt < ATTEMPTS => {
+                    tracing::debug!(attempt, verb = grant.verb(), "write runs again");
+                    // An uneven pause lets one of the rivals finish first.
+                    tokio::time::sleep(Duration::from_millis(u64::from(attempt * attempt * 7 % 37))).await;
+                    attempt += 1;
+                }
+                other => return other,
+            }
+        }
+    }
+
+    async fn attempt<'a, T, F>(
+        &self,
+        cx: &Cx,
+        grant: &Grant,
+        condition: Option<&Condition>,
+        work: &F,
+    ) -> Result<T>
+    where
+        F: for<'t> Fn(&'t mut Tx<'a>) -> Step<'t, T>,
+    {
+        let mut tx = self.begin().await?;
+        if let Some(condition) = condition
+            && condition.query.clone().optional::<(Option<i64>,)>(&mut tx).await?.is_none()
+        {
+            return Err(Error::conflict(condition.otherwise));
+        }
+        let value = work(&mut tx).await?;
+        audit(&mut tx, cx, grant).await?;
+        self.commit(tx).await?;
+        Ok(value)
+    }
+
+    /// The writing connection, for what SQLite refuses inside a transaction.
+    pub(crate) async fn outside_transaction(&self) -> Result<Conn> {
+        Ok(Conn(Inside::Pooled(self.0.writer.acquire().await.map_err(database)?)))
+    }
+
+    pub(crate) async fn begin<'a>(&self) -> Result<Tx<'a>> {
+        let statement = match self.0.engine {
+            Engine::Sqlite => "BEGIN IMMEDIATE",
+            Engine::Postgres => "BEGIN ISOLATION LEVEL SERIALIZABLE",
+        };
+        let inside = self.0.writer.begin_with(statement).await.map_err(database)?;
+        let conn = Conn(Inside::Transaction(inside));
+        Ok(Tx { conn, engine: self.0.engine, signals: Vec::new(), borrowed: PhantomData })
+    }
+
+    pub(crate) async fn commit(&self, tx: Tx<'_>) -> Result<()> {
+        if let Inside::Transaction(inside) = tx.conn.0 {
+            inside.commit().await.map_err(database)?;
+        }
+        for topic in tx.signals {
+            self.signal(topic).notify_one();
+        }
+        Ok(())
+    }
+
+    /// What a background loop waits for: notified after a commit that called [`Tx::signal`] with this topic *in this
+    /// process*. A loop must also look by timer, for what other processes write. One waiter a topic.
+    pub fn signal(&self, topic: &'static str) -> Arc<Notify> {
+        let mut topics = self.0.topics.lock().unwrap_or_else(PoisonError::into_inner);
+        topics.entry(topic).or_default().clone()
+    }
+
+    /// Waits for running statements and closes every connection.
+    pub async fn close(&self) {
+        self.0.writer.close().await;
+        self.0.readers.close().await;
+    }
+}
+
+/// Writes who did what. Reconcilers finish what a user's event already tells of, so they leave none.
+async fn audit(tx: &mut Tx<'_>, cx: &Cx, grant: &Grant) -> Result<()> {
+    let (initiator, project_id, audit_id) = match grant.actor() {
+        Actor::User { user_id, project_id, audit_id } => {
+            (user_id.as_str(), project_id.clone(), audit_id.clone())
+        }
+        Actor::Operator => ("operator", None, None),
+        Actor::Reconciler(_) => return Ok(()),
+    };
+    query(
+        "INSERT INTO audit_events (id, at, request_id, initiator, project_id, audit_id, action, target, outcome)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'success')",
+    )
+    .bind(cx.uuid())
+    .bind(cx.now())
+    .bind(grant.request_id())
+    .bind(initiator)
+    .bind(project_id)
+    .bind(audit_id)
+    .bind(grant.verb())
+    .bind(grant.target())
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+/// Whether the database asks for the transaction to be run again: PostgreSQL's `serialization_failure` and
+/// `deadlock_detected`, SQLite's `SQLITE_BUSY` and its extended codes.
+fn is_serialization(error: &Error) -> bool {
+    error
+        .cause()
+        .and_then(|cause| cause.downcast_ref::<sqlx::Error>())
+        .and_then(|cause| cause.as_database_error())
+        .is_some_and(|inner| matches!(inner.code().as_deref(), Some("40001" | "40P01" | "5" | "261" | "517")))
+}
+
+async fn pool(url: &str, engine: Engine, connections: u32, read_only: bool) -> Result<AnyPool> {
+    static DRIVERS: Once = Once::new();
+    DRIVERS.call_once(sqlx::any::install_default_drivers);
+    let options: AnyConnectOptions = url.parse().map_err(|error: sqlx::Error| {
+        Error::bad_request("the database address does not read").because(error)
+    })?;
+    AnyPoolOptions::new()
+        .max_connections(connections)
+        .acquire_timeout(Duration::from_secs(30))
+        // A connection is checked when it fails, not before each use: that would double the round trips.
+        .test_before_acquire(engine == Engine::Postgres)
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .after_connect(move |conn, _| {
+            Box::pin(async move {
+                if engine == Engine::Sqlite {
+                    // FULL: what was acknowledged survives a power cut (each commit is fsynced).
+                    conn.execute(
+                        "PRAGMA busy_timeout = 10000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;
+                         PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF; PRAGMA cache_size = -4096",
+                    )
+                    .await?;
+                    if read_only {
+                        conn.execute("PRAGMA query_only = ON").await?;
+                    }
+                }
+                Ok(())
+            })
+        })
+        .connect_with(options)
+        .await
+        .map_err(|error| Error::unavailable("cannot open the database").because(error))
+}
+
+/// A path as it may stand in an `sqlite://` address.
+fn percent_encode(path: &Path) -> Result<String> {
+    let text = path.to_str().ok_or_else(|| Error::bad_request("the path of the database is not UTF-8"))?;
+    Ok(text.replace('%', "%25").replace('?', "%3f").replace('#', "%23"))
+}

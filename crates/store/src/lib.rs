@@ -1,0 +1,23 @@
+//! State: one SQL text for SQLite (embedded) and PostgreSQL (scale-out).
+//!
+//! [`Db::read`] and [`Db::write`] are the only ways in. A write takes a [`hanse_policy::Grant`], runs in one
+//! transaction (`BEGIN IMMEDIATE` on SQLite, `SERIALIZABLE` on PostgreSQL) and records who did what in the same
+//! transaction. This is the only crate that knows sqlx.
+
+mod column;
+mod db;
+mod migrate;
+mod query;
+mod select;
+
+pub use column::{Flag, FromColumn, Json, Value};
+pub use db::{Condition, Conn, Db, Engine, Step, Tx};
+pub use migrate::{Migration, Migrations};
+pub use query::{FromRow, Query, Row, query};
+pub use select::{Select, in_list};
+
+/// The tables of this crate itself: the audit trail.
+pub const MIGRATIONS: Migrations = Migrations {
+    service: "store",
+    steps: &[Migration { version: 1, name: "store", sql: include_str!("../migrations/0001_store.sql") }],
+};

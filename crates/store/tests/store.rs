@@ -1,0 +1,183 @@
+//! The promises of the store, on both engines.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use hanse_core::{Cx, Direction, Error, Kind, Page};
+use hanse_policy::{Grant, Rule, Verb};
+use hanse_store::{Db, Flag, Json, MIGRATIONS, Migration, Migrations, Select, query};
+use hanse_testkit::{context, databases};
+
+const THINGS: Migrations = Migrations {
+    service: "things",
+    steps: &[Migration {
+        version: 1,
+        name: "things",
+        sql: "CREATE TABLE things (id TEXT PRIMARY KEY, created_at BIGINT NOT NULL, name TEXT, size DOUBLE PRECISION,
+                  flag BIGINT NOT NULL, body BYTEA);
+              CREATE UNIQUE INDEX things_name ON things (name);
+              CREATE TABLE slots (id TEXT PRIMARY KEY)",
+    }],
+};
+const ALL: &[Migrations] = &[MIGRATIONS, THINGS];
+const WRITE: Verb = Verb::new("things:write", Rule::Admin);
+
+async fn insert(db: &Db, cx: &Cx, id: &str, at: i64, name: Option<&str>) -> Result<u64, Error> {
+    db.write(cx, &Grant::operator(cx, WRITE, id), |tx| {
+        Box::pin(async move {
+            query(
+                "INSERT INTO things (id, created_at, name, size, flag, body) VALUES ($1, $2, $3, $4, $5, $6)",
+            )
+            .bind(id)
+            .bind(at)
+            .bind(name)
+            .bind(2.5)
+            .bind(Flag(true))
+            .bind(vec![0_u8, 255])
+            .execute_unique(tx, "the name is taken")
+            .await
+        })
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_written_is_read_back_in_every_column_type() {
+    let (cx, _) = context();
+    for test in databases(&cx, ALL).await {
+        insert(&test.db, &cx, "a", 1, None).await.unwrap();
+        let mut conn = test.db.read().await.unwrap();
+        let row: (Option<String>, f64, bool, Vec<u8>) =
+            query("SELECT name, size, flag, body FROM things").one(&mut conn).await.unwrap();
+        assert_eq!(row, (None, 2.5, true, vec![0, 255]), "{}", test.engine);
+        let (json,): (Json<Vec<u32>>,) =
+            query("SELECT CAST($1 AS TEXT)").bind(Json(vec![1_u32, 2])).one(&mut conn).await.unwrap();
+        assert_eq!(json.0, [1, 2]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failed_write_leaves_nothing_and_a_done_one_leaves_its_audit_event() {
+    let (cx, _) = context();
+    for test in databases(&cx, ALL).await {
+        let failed: Result<(), Error> = test
+            .db
+            .write(&cx, &Grant::operator(&cx, WRITE, "x"), |tx| {
+                Box::pin(async move {
+                    query("INSERT INTO slots (id) VALUES ('x')").execute(tx).await?;
+                    Err(Error::conflict("changed my mind"))
+                })
+            })
+            .await;
+        assert_eq!(failed.unwrap_err().kind(), Kind::Conflict);
+        insert(&test.db, &cx, "a", 1, Some("one")).await.unwrap();
+        let taken = insert(&test.db, &cx, "b", 2, Some("one")).await.unwrap_err();
+        assert_eq!((taken.kind(), taken.message()), (Kind::Conflict, "the name is taken"), "{}", test.engine);
+        let mut conn = test.db.read().await.unwrap();
+        assert!(!Select::from("slots", "id").exists(&mut conn).await.unwrap());
+        let events: Vec<(String, String, String)> =
+            query("SELECT initiator, action, target FROM audit_events").all(&mut conn).await.unwrap();
+        assert_eq!(
+            events,
+            [("operator".to_owned(), "things:write".to_owned(), "a".to_owned())],
+            "{}",
+            test.engine
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_fifty_that_race_for_the_last_unit_one_wins() {
+    let (cx, _) = context();
+    for test in databases(&cx, ALL).await {
+        let wins = Arc::new(AtomicU32::new(0));
+        let mut racers = tokio::task::JoinSet::new();
+        for racer in 0..50 {
+            let (db, cx, wins) = (test.db.clone(), cx.clone(), wins.clone());
+            racers.spawn(async move {
+                let id = format!("slot-{racer}");
+                let (id, grant) = (&id, Grant::operator(&cx, WRITE, "slots"));
+                let claim = db.write(&cx, &grant, |tx| {
+                    Box::pin(async move {
+                        let (used,): (i64,) = query("SELECT COUNT(*) FROM slots").one(tx).await?;
+                        if used >= 1 {
+                            return Err(Error::over_quota("none left"));
+                        }
+                        query("INSERT INTO slots (id) VALUES ($1)").bind(id).execute(tx).await
+                    })
+                });
+                match claim.await {
+                    Ok(_) => _ = wins.fetch_add(1, Ordering::SeqCst),
+                    Err(error) => assert_eq!(error.kind(), Kind::OverQuota, "{error}"),
+                }
+            });
+        }
+        while let Some(done) = racers.join_next().await {
+            done.unwrap();
+        }
+        assert_eq!(wins.load(Ordering::SeqCst), 1, "{}", test.engine);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_follow_each_other_without_gap_or_repetition() {
+    let (cx, _) = context();
+    for test in databases(&cx, ALL).await {
+        for number in 0..7 {
+            // Equal times, so that the id must decide.
+            insert(&test.db, &cx, &format!("id-{number}"), number / 3, None).await.unwrap();
+        }
+        let mut conn = test.db.read().await.unwrap();
+        let mut seen: Vec<String> = Vec::new();
+        loop {
+            let page = Page { limit: 3, marker: seen.last().cloned(), direction: Direction::Ascending };
+            let (rows, more) =
+                Select::from("things", "id").page::<(String,)>(&mut conn, &page).await.unwrap();
+            seen.extend(rows.into_iter().map(|row| row.0));
+            if !more {
+                break;
+            }
+        }
+        assert_eq!(seen, ["id-0", "id-1", "id-2", "id-3", "id-4", "id-5", "id-6"], "{}", test.engine);
+        let lost = Page { marker: Some("nobody".to_owned()), ..Page::default() };
+        let error = Select::from("things", "id").page::<(String,)>(&mut conn, &lost).await.unwrap_err();
+        assert_eq!(error.kind(), Kind::BadRequest);
+        let few: Vec<(String,)> =
+            Select::from("things", "id").any("id", ["id-1", "id-5"]).all(&mut conn).await.unwrap();
+        assert_eq!(few.len(), 2);
+        let none: Vec<(String,)> =
+            Select::from("things", "id").any::<&str>("id", []).all(&mut conn).await.unwrap();
+        assert!(none.is_empty());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_state_of_a_newer_release_or_with_another_past_is_refused() {
+    let (cx, _) = context();
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("state.db");
+    Db::sqlite(&cx, &path, ALL).await.unwrap().close().await;
+
+    let older = Migrations { service: "things", steps: &[] };
+    let error = Db::sqlite(&cx, &path, &[MIGRATIONS, older]).await.map(|_| ()).unwrap_err();
+    assert!(error.message().contains("newer release"), "{error}");
+
+    let edited = Migration { version: 1, name: "things", sql: "SELECT 1" };
+    let edited: &'static [Migration] = Box::leak(Box::new([edited]));
+    let error = Db::sqlite(&cx, &path, &[MIGRATIONS, Migrations { service: "things", steps: edited }]).await;
+    assert!(error.map(|_| ()).unwrap_err().message().contains("another content"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_is_taken_before_a_migration() {
+    let (cx, _) = context();
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("state.db");
+    Db::sqlite(&cx, &path, &[MIGRATIONS]).await.unwrap().close().await;
+    Db::sqlite(&cx, &path, ALL).await.unwrap().close().await;
+    let copies = std::fs::read_dir(directory.path())
+        .unwrap()
+        .filter(|entry| entry.as_ref().unwrap().file_name().to_string_lossy().contains("before-"))
+        .count();
+    assert_eq!(copies, 1);
+}
