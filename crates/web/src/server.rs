@@ -1,0 +1,178 @@
+//! The TLS listener, with its limits.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::Request;
+use hanse_core::{Context, Error, Result};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use rustls::ServerConfig;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::timeout::RequestBodyTimeoutLayer;
+
+use crate::api::caught_panic;
+use crate::metrics::Metrics;
+
+/// The address that a request came from.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer(pub IpAddr);
+
+/// What clients may use up.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Connections open at once; further ones are closed at once.
+    pub connections: usize,
+    /// From accepting a connection to the end of the TLS handshake.
+    pub handshake: Duration,
+    /// From the first byte of a request's head to its last; also how long an idle connection is kept.
+    pub head: Duration,
+    /// The longest silence within a request's body.
+    pub silence: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            connections: 4096,
+            handshake: Duration::from_secs(10),
+            head: Duration::from_secs(30),
+            silence: Duration::from_secs(30),
+        }
+    }
+}
+
+/// A bound listener.
+pub struct Listener {
+    socket: TcpListener,
+    tls: TlsAcceptor,
+    limits: Limits,
+    metrics: Metrics,
+}
+
+impl Listener {
+    /// # Errors
+    /// 409 if the port is in use, with what to do.
+    pub async fn bind(
+        address: SocketAddr,
+        tls: Arc<ServerConfig>,
+        limits: Limits,
+        metrics: Metrics,
+    ) -> Result<Listener> {
+        let socket = TcpListener::bind(address).await.map_err(|error| match error.kind() {
+            std::io::ErrorKind::AddrInUse => Error::conflict(format!(
+                "{address} is in use by another program: stop that one, or set another `listen` in the configuration"
+            )),
+            _ => Error::unavailable(format!("cannot listen on {address}")).because(error),
+        })?;
+        Ok(Listener { socket, tls: TlsAcceptor::from(tls), limits, metrics })
+    }
+
+    /// # Errors
+    /// If the operating system does not tell.
+    pub fn address(&self) -> Result<SocketAddr> {
+        self.socket.local_addr().context("cannot read the address of the listener")
+    }
+
+    /// Serves until `stop` is cancelled; then running requests have ten seconds to end.
+    pub async fn run(self, router: Router, stop: CancellationToken) {
+        let router = router
+            .layer(RequestBodyTimeoutLayer::new(self.limits.silence))
+            .layer(CatchPanicLayer::custom(caught_panic));
+        let permits = Arc::new(Semaphore::new(self.limits.connections));
+        let graceful = GracefulShutdown::new();
+        let mut builder = Builder::new(TokioExecutor::new());
+        builder
+            .http1()
+            .timer(TokioTimer::new())
+            .header_read_timeout(self.limits.head)
+            .max_buf_size(64 * 1024)
+            .keep_alive(true);
+        builder
+            .http2()
+            .timer(TokioTimer::new())
+            .keep_alive_interval(self.limits.head)
+            .keep_alive_timeout(self.limits.handshake)
+            .max_concurrent_streams(128)
+            .max_header_list_size(64 * 1024);
+        loop {
+            let (stream, peer) = tokio::select! {
+                () = stop.cancelled() => break,
+                accepted = self.socket.accept() => match accepted {
+                    Ok(accepted) => accepted,
+                    Err(error) => {
+                        // Out of file descriptors: nothing is gained by trying again at once.
+                        tracing::warn!(%error, "cannot accept a connection");
+                        tokio::time::sleep(Duration::from_millis(100)).await;
+                        continue;
+                    }
+                },
+            };
+            let Ok(permit) = permits.clone().try_acquire_owned() else {
+                self.metrics.refused();
+                continue;
+            };
+            let connection = Connection {
+                stream,
+                peer: peer.ip(),
+                tls: self.tls.clone(),
+                handshake: self.limits.handshake,
+                metrics: self.metrics.clone(),
+                _permit: permit,
+            };
+            let (builder, router, watcher) = (builder.clone(), router.clone(), graceful.watcher());
+            tokio::spawn(async move {
+                connection.serve(&builder, router, watcher).await;
+            });
+        }
+        drop(self.socket);
+        if tokio::time::timeout(Duration::from_secs(10), graceful.shutdown()).await.is_err() {
+            tracing::warn!("requests were cut off after ten seconds");
+        }
+    }
+}
+
+struct Connection {
+    stream: TcpStream,
+    peer: IpAddr,
+    tls: TlsAcceptor,
+    handshake: Duration,
+    metrics: Metrics,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Connection {
+    async fn serve(
+        self,
+        builder: &Builder<TokioExecutor>,
+        router: Router,
+        watcher: hyper_util::server::graceful::Watcher,
+    ) {
+        let peer = self.peer;
+        // Small answers must not wait for the acknowledgement of the one before.
+        let _ = self.stream.set_nodelay(true);
+        let Ok(Ok(stream)) = tokio::time::timeout(self.handshake, self.tls.accept(self.stream)).await else {
+            tracing::debug!(%peer, "TLS handshake failed");
+            return;
+        };
+        self.metrics.connected();
+        let service = router.map_request(move |mut request: http::Request<hyper::body::Incoming>| {
+            request.extensions_mut().insert(Peer(peer));
+            request.map(axum::body::Body::new) as Request
+        });
+        let served = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
+        if let Err(error) = watcher.watch(served.into_owned()).await {
+            tracing::debug!(%peer, %error, "connection ended");
+        }
+        self.metrics.disconnected();
+    }
+}
