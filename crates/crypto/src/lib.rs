@@ -1,0 +1,20 @@
+//! Password hashes, tokens, encryption at rest, the internal certificate authority and TLS.
+//!
+//! Everything that must stay secret in memory is a [`hanse_core::Secret`], which prints nothing and compares in
+//! constant time; everything that must stay secret on disk goes through [`secret_file`].
+
+mod authority;
+mod fernet_keys;
+mod master_key;
+mod passwords;
+mod pool;
+pub mod secret_file;
+mod tls;
+pub mod tokens;
+
+pub use authority::{CertificateAuthority, Renewed, ServerCert};
+pub use fernet_keys::FernetKeys;
+pub use master_key::{KeyId, MasterKey};
+pub use passwords::{PASSWORD_MAX, PasswordConfig, PasswordHasher};
+pub use tls::{ReloadableCert, client_config, server_config};
+pub use tokens::FernetTokens;

@@ -1,0 +1,269 @@
+//! Password hashes: Argon2id as PHC strings, computed on threads of their own so that the validation of tokens
+//! never waits behind logins.
+
+use std::num::NonZero;
+use std::thread;
+
+use argon2::password_hash::{PasswordHash, PasswordHasher as _, PasswordVerifier as _, SaltString};
+use argon2::{Algorithm, Argon2, Params, Version};
+use hanse_core::{Cx, Error, Result, Secret};
+
+use crate::pool::Pool;
+
+/// The longest password that is looked at, in bytes: hashing it is work that anybody can ask for.
+pub const PASSWORD_MAX: usize = 4096;
+/// Longest PHC string that is looked at, in bytes; ours have about 100.
+const HASH_MAX: usize = 512;
+/// What a stored hash may cost at most to verify, so that a forged row cannot take the machine's memory.
+const MEMORY_MAX_KIB: u32 = 1024 * 1024;
+const ITERATIONS_MAX: u32 = 64;
+const SALT_BYTES: usize = 16;
+
+/// How expensive a hash is and how much of the machine logins may take.
+#[derive(Clone, Debug)]
+pub struct PasswordConfig {
+    /// Memory per hash in KiB.
+    pub memory_kib: u32,
+    /// Passes over that memory.
+    pub iterations: u32,
+    /// Lanes; more than one only pays on idle cores.
+    pub parallelism: u32,
+    /// Threads that hash; each needs `memory_kib` while it does.
+    pub threads: usize,
+    /// Jobs that may wait for a thread before the next is refused with 429.
+    pub queue: usize,
+}
+
+impl PasswordConfig {
+    /// OWASP Password Storage Cheat Sheet, Argon2id: 19 MiB, two iterations, one lane.
+    pub const MEMORY_KIB: u32 = 19_456;
+    pub const ITERATIONS: u32 = 2;
+    pub const PARALLELISM: u32 = 1;
+    /// With two threads and 30 ms for each hash the last of the queue waits for about a second.
+    pub const QUEUE: usize = 64;
+
+    /// The cheapest that Argon2 allows, for tests alone.
+    pub fn cheap_for_tests() -> PasswordConfig {
+        PasswordConfig { memory_kib: 8, iterations: 1, parallelism: 1, threads: 1, queue: 64 }
+    }
+}
+
+impl Default for PasswordConfig {
+    fn default() -> PasswordConfig {
+        let cores = thread::available_parallelism().map_or(1, NonZero::get);
+        PasswordConfig {
+            memory_kib: PasswordConfig::MEMORY_KIB,
+            iterations: PasswordConfig::ITERATIONS,
+            parallelism: PasswordConfig::PARALLELISM,
+            threads: (cores / 2).max(1),
+            queue: PasswordConfig::QUEUE,
+        }
+    }
+}
+
+/// Hashes and verifies passwords on a bounded pool of threads, which end when this is dropped.
+pub struct PasswordHasher {
+    pool: Pool,
+    argon2: Argon2<'static>,
+    /// Verified against in place of the hash of a user who does not exist.
+    dummy: String,
+}
+
+impl PasswordHasher {
+    /// Starts the threads.
+    ///
+    /// # Errors
+    /// Internal if the parameters are outside of what Argon2 allows or no thread can be started.
+    pub fn start(cx: &Cx, config: &PasswordConfig) -> Result<PasswordHasher> {
+        let params = Params::new(config.memory_kib, config.iterations, config.parallelism, None)
+            .map_err(|error| Error::internal(format!("Argon2 refuses its parameters {config:?}: {error}")))?;
+        let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
+        let dummy = argon2_hash(&argon2, &cx.bytes::<32>(), &cx.bytes())?;
+        let pool = Pool::start("password", config.threads, config.queue)?;
+        Ok(PasswordHasher { pool, argon2, dummy })
+    }
+
+    /// The PHC string to store. The salt comes from `cx`.
+    ///
+    /// # Errors
+    /// 400 if the password is longer than [`PASSWORD_MAX`] bytes; 429 if too many wait already; 408 if the request's
+    /// deadline passed while it waited.
+    pub async fn hash(&self, cx: &Cx, password: Secret<String>) -> Result<String> {
+        check_length(&password)?;
+        let (cx, argon2, salt) = (cx.clone(), self.argon2.clone(), cx.bytes());
+        self.pool
+            .run(move || {
+                cx.check_deadline()?;
+                argon2_hash(&argon2, password.expose().as_bytes(), &salt)
+            })
+            .await?
+    }
+
+    /// Whether `hash` is a hash of the password. Pass `None` if there is no such user: that takes as long, and the
+    /// answer is no.
+    ///
+    /// Any PHC string of the Argon2 family is understood, also with other parameters than ours.
+    ///
+    /// # Errors
+    /// 400 if the password is longer than [`PASSWORD_MAX`] bytes; 429 if too many wait already; internal if the stored
+    /// hash is not one.
+    pub async fn verify(&self, password: Secret<String>, hash: Option<String>) -> Result<bool> {
+        check_length(&password)?;
+        let known = hash.is_some();
+        let hash = hash.unwrap_or_else(|| self.dummy.clone());
+        let matches = self.pool.run(move || argon2_verify(password.expose().as_bytes(), &hash)).await??;
+        // Not `&&`: the work above is done in either case, and nothing after it depends on `known`.
+        Ok(matches & known)
+    }
+}
+
+fn check_length(password: &Secret<String>) -> Result<()> {
+    if password.expose().len() > PASSWORD_MAX {
+        return Err(Error::bad_request(format!("The password is longer than {PASSWORD_MAX} bytes.")));
+    }
+    Ok(())
+}
+
+fn argon2_hash(argon2: &Argon2<'_>, password: &[u8], salt: &[u8; SALT_BYTES]) -> Result<String> {
+    let salt = SaltString::encode_b64(salt).map_err(|error| Error::internal(format!("bad salt: {error}")))?;
+    argon2
+        .hash_password(password, &salt)
+        .map(|hash| hash.to_string())
+        .map_err(|error| Error::internal(format!("cannot hash a password: {error}")))
+}
+
+fn argon2_verify(password: &[u8], hash: &str) -> Result<bool> {
+    let broken = |what: String| Error::internal(format!("a stored password hash cannot be used: {what}"));
+    if hash.len() > HASH_MAX {
+        return Err(broken(format!("it has {} bytes", hash.len())));
+    }
+    let parsed = PasswordHash::new(hash).map_err(|error| broken(error.to_string()))?;
+    let params = Params::try_from(&parsed).map_err(|error| broken(error.to_string()))?;
+    if params.m_cost() > MEMORY_MAX_KIB || params.t_cost() > ITERATIONS_MAX {
+        return Err(broken("it asks for too much memory or time".to_owned()));
+    }
+    match Argon2::default().verify_password(password, &parsed) {
+        Ok(()) => Ok(true),
+        Err(argon2::password_hash::Error::Password) => Ok(false),
+        Err(error) => Err(broken(error.to_string())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use hanse_core::{Kind, ManualClock, OsRandom, SeededRandom, Timestamp};
+
+    use super::*;
+    use crate::pool::tests::{gate, submit};
+
+    fn secret(text: &str) -> Secret<String> {
+        Secret::new(text.to_owned())
+    }
+
+    fn hasher() -> PasswordHasher {
+        PasswordHasher::start(&Cx::system(), &PasswordConfig::cheap_for_tests()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_password_verifies_against_its_own_hash_only() {
+        let (cx, hasher) = (Cx::system(), hasher());
+        let hash = hasher.hash(&cx, secret("correct horse")).await.unwrap();
+        assert!(hash.starts_with("$argon2id$v=19$m=8,t=1,p=1$"), "{hash}");
+        assert!(hasher.verify(secret("correct horse"), Some(hash.clone())).await.unwrap());
+        assert!(!hasher.verify(secret("battery staple"), Some(hash)).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn the_default_parameters_are_those_of_owasp() {
+        let (cx, hasher) =
+            (Cx::system(), PasswordHasher::start(&Cx::system(), &PasswordConfig::default()).unwrap());
+        let hash = hasher.hash(&cx, secret("x")).await.unwrap();
+        assert!(hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{hash}");
+        assert!(hasher.verify(secret("x"), Some(hash)).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn the_salt_comes_from_the_context() {
+        let hasher = hasher();
+        let cx = || Cx::new(Arc::new(ManualClock::at(Timestamp(0))), Arc::new(SeededRandom::new(1)));
+        let again = cx();
+        let first = hasher.hash(&again, secret("x")).await.unwrap();
+        assert_eq!(first, hasher.hash(&cx(), secret("x")).await.unwrap());
+        assert_ne!(first, hasher.hash(&again, secret("x")).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn an_unknown_user_costs_a_hash_of_the_same_shape_and_is_never_let_in() {
+        let (cx, hasher) = (Cx::system(), hasher());
+        let real = hasher.hash(&cx, secret("x")).await.unwrap();
+        let (real, dummy) = (PasswordHash::new(&real).unwrap(), PasswordHash::new(&hasher.dummy).unwrap());
+        assert_eq!((real.algorithm, real.version), (dummy.algorithm, dummy.version));
+        assert_eq!(Params::try_from(&real).unwrap(), Params::try_from(&dummy).unwrap());
+        assert_eq!(real.salt.unwrap().len(), dummy.salt.unwrap().len());
+        assert_eq!(real.hash.unwrap().len(), dummy.hash.unwrap().len());
+        assert!(!hasher.verify(secret("x"), None).await.unwrap());
+
+        // Even somebody who guessed the password behind the dummy stays out.
+        let mut guessed = hasher;
+        guessed.dummy = guessed.hash(&cx, secret("guessed")).await.unwrap();
+        assert!(!guessed.verify(secret("guessed"), None).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn an_unknown_user_queues_like_a_known_one() {
+        let config = PasswordConfig { queue: 1, ..PasswordConfig::cheap_for_tests() };
+        let hasher = PasswordHasher::start(&Cx::system(), &config).unwrap();
+        let (work, begun, open) = gate();
+        let mut busy = pin!(hasher.pool.run(work));
+        assert!(submit(busy.as_mut()).is_pending());
+        begun.recv().unwrap();
+
+        let mut unknown = pin!(hasher.verify(secret("x"), None));
+        assert!(submit(unknown.as_mut()).is_pending());
+        let refused = hasher.hash(&Cx::system(), secret("x")).await.unwrap_err();
+        assert!(matches!(refused.kind(), Kind::RateLimited { .. }));
+        let refused = hasher.verify(secret("x"), None).await.unwrap_err();
+        assert!(matches!(refused.kind(), Kind::RateLimited { .. }));
+
+        drop(open);
+        busy.await.unwrap();
+        assert!(!unknown.await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_password_over_the_limit_is_refused_for_known_and_unknown_alike() {
+        let (cx, hasher) = (Cx::system(), hasher());
+        let longest = "x".repeat(PASSWORD_MAX);
+        hasher.hash(&cx, secret(&longest)).await.unwrap();
+        let longer = longest + "x";
+        assert_eq!(hasher.hash(&cx, secret(&longer)).await.unwrap_err().kind(), Kind::BadRequest);
+        assert_eq!(hasher.verify(secret(&longer), None).await.unwrap_err().kind(), Kind::BadRequest);
+    }
+
+    #[tokio::test]
+    async fn a_stored_hash_that_is_broken_or_ruinous_is_an_error_and_not_a_no() {
+        let hasher = hasher();
+        let salt_and_hash = "c29tZXNhbHRzb21lc2FsdA$c29tZWhhc2hzb21laGFzaHNvbWVoYXNoc29tZWhhc2g";
+        for broken in [
+            "plain".to_owned(),
+            format!("$argon2id$v=19$m=4000000,t=2,p=1${salt_and_hash}"),
+            format!("$argon2id$v=19$m=8,t=100000,p=1${salt_and_hash}"),
+            format!("$argon2id$v=19$m=8,t=1,p=1${}", "x".repeat(HASH_MAX)),
+        ] {
+            let error = hasher.verify(secret("x"), Some(broken)).await.unwrap_err();
+            assert_eq!(error.kind(), Kind::Internal);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_job_past_the_deadline_of_its_request_is_not_computed() {
+        let clock = Arc::new(ManualClock::at(Timestamp(0)));
+        let cx = Cx::new(clock.clone(), Arc::new(OsRandom)).request(Duration::from_secs(1));
+        clock.advance(Duration::from_secs(2));
+        assert_eq!(hasher().hash(&cx, secret("x")).await.unwrap_err().kind(), Kind::Timeout);
+    }
+}

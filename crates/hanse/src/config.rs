@@ -1,0 +1,351 @@
+//! The configuration: one TOML file; everything has a default.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use hanse_core::{Error, Result};
+use ipnet::IpNet;
+use serde::Deserialize;
+
+/// Where the file is looked for unless `--config` names another.
+pub const DEFAULT_PATH: &str = "/etc/hanse/hanse.toml";
+
+/// One key, as it stands in the reference.
+pub struct Key {
+    pub section: &'static str,
+    pub name: &'static str,
+    /// As it would be written in the file; empty if there is no default.
+    pub default: &'static str,
+    pub meaning: &'static str,
+}
+
+const fn key(section: &'static str, name: &'static str, default: &'static str, meaning: &'static str) -> Key {
+    Key { section, name, default, meaning }
+}
+
+/// Every key there is, in the order of the reference.
+pub const KEYS: &[Key] = &[
+    key("", "state_dir", "\"/var/lib/hanse\"", "Directory of everything that the cloud keeps: state, keys, images, disks, logs."),
+    key("", "user", "\"hanse\"", "System user that the control plane and the guests run as; made by `hanse up` if it is missing."),
+    key("api", "listen", "\"127.0.0.1:8443\"", "Address and port of the APIs (TLS)."),
+    key("api", "public_url", "\"https://127.0.0.1:8443\"", "Address of the APIs as clients reach it; it stands in the catalog and in links."),
+    key("api", "region", "\"RegionOne\"", "Name of the region in the catalog."),
+    key("api", "connections", "4096", "Client connections open at once; further ones are refused."),
+    key("tls", "certificate", "", "PEM file with a certificate chain of your own; without it, the cloud's own CA issues one."),
+    key("tls", "key", "", "PEM file with the private key of that certificate."),
+    key("database", "url_file", "", "File (mode 0600) that holds a postgres:// address. Without it, state is kept in SQLite."),
+    key("identity", "token_minutes", "240", "How long a token is valid."),
+    key("node", "name", "", "Name of this machine in the cloud; without it, its host name."),
+    key("hypervisor", "driver", "\"qemu\"", "What runs guests: \"qemu\", or \"sim\" to try the APIs without any guest."),
+    key("hypervisor", "accelerator", "\"auto\"", "\"kvm\", \"tcg\" (software, slow), or \"auto\": KVM if a trial guest really runs on it."),
+    key("network", "public_cidr", "\"172.24.4.0/24\"", "Addresses of the network `public`: gateways and floating IPs. Its first address is this host's."),
+    key("external", "uplink", "", "Interface through which guests reach the outside. Off unless set."),
+    key("log", "level", "\"info\"", "\"error\", \"warn\", \"info\", \"debug\" or \"trace\"."),
+    key("log", "total_mib", "64", "Size of all logs of one process together; the oldest are dropped."),
+];
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Config {
+    pub state_dir: StateDir,
+    pub user: User,
+    pub api: Api,
+    pub tls: Tls,
+    pub database: Database,
+    pub identity: Identity,
+    pub node: Node,
+    pub hypervisor: Hypervisor,
+    pub network: Network,
+    pub external: External,
+    pub log: Log,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(transparent)]
+pub struct StateDir(pub PathBuf);
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(transparent)]
+pub struct User(pub String);
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default)]
+pub struct Api {
+    pub listen: SocketAddr,
+    pub public_url: String,
+    pub region: String,
+    pub connections: usize,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Tls {
+    pub certificate: Option<PathBuf>,
+    pub key: Option<PathBuf>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Database {
+    pub url_file: Option<PathBuf>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default)]
+pub struct Identity {
+    pub token_minutes: u32,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Node {
+    pub name: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Driver {
+    Qemu,
+    Sim,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Accelerator {
+    Auto,
+    Kvm,
+    Tcg,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default)]
+pub struct Hypervisor {
+    pub driver: Driver,
+    pub accelerator: Accelerator,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default)]
+pub struct Network {
+    pub public_cidr: IpNet,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct External {
+    pub uplink: Option<String>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default)]
+pub struct Log {
+    pub level: String,
+    pub total_mib: u64,
+}
+
+/// The defaults are those of [`KEYS`], so that the reference cannot disagree with the code.
+fn default_of<T: serde::de::DeserializeOwned>(section: &str, name: &str) -> Option<T> {
+    let key = KEYS.iter().find(|key| key.section == section && key.name == name)?;
+    let table: toml::Table = format!("value = {}", key.default).parse().ok()?;
+    table.get("value")?.clone().try_into().ok()
+}
+
+macro_rules! defaults {
+    ($($type:ident $section:literal { $($field:ident),* })*) => {$(
+        impl Default for $type {
+            #[expect(clippy::expect_used, reason = "a test reads every default")]
+            fn default() -> $type {
+                $type { $($field: default_of($section, stringify!($field)).expect("a key with a default")),* }
+            }
+        }
+    )*};
+}
+
+defaults! {
+    Api "api" { listen, public_url, region, connections }
+    Identity "identity" { token_minutes }
+    Hypervisor "hypervisor" { driver, accelerator }
+    Network "network" { public_cidr }
+    Log "log" { level, total_mib }
+}
+
+impl Default for StateDir {
+    fn default() -> StateDir {
+        StateDir(default_of("", "state_dir").unwrap_or_default())
+    }
+}
+
+impl Default for User {
+    fn default() -> User {
+        User(default_of("", "user").unwrap_or_default())
+    }
+}
+
+impl Config {
+    /// Reads the file. A missing one is an error only if it was asked for by name.
+    ///
+    /// # Errors
+    /// 400 with the key and what to do.
+    pub fn load(path: Option<&Path>) -> Result<Config> {
+        let file = path.unwrap_or(Path::new(DEFAULT_PATH));
+        match std::fs::read_to_string(file) {
+            Ok(text) => Config::parse(&text)
+                .map_err(|error| Error::bad_request(format!("{}: {}", file.display(), error.message()))),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && path.is_none() => Ok(Config::default()),
+            Err(error) => Err(Error::bad_request(format!("cannot read the configuration {}: {error}", file.display()))),
+        }
+    }
+
+    /// # Errors
+    /// 400 for an unknown key (with the nearest known one), a wrong type or a value that makes no sense.
+    pub fn parse(text: &str) -> Result<Config> {
+        let table: toml::Table =
+            text.parse().map_err(|error: toml::de::Error| Error::bad_request(error.to_string().trim_end().to_owned()))?;
+        check_keys(&table)?;
+        let config: Config =
+            table.try_into().map_err(|error: toml::de::Error| Error::bad_request(error.to_string().trim_end().to_owned()))?;
+        config.check()?;
+        Ok(config)
+    }
+
+    fn check(&self) -> Result<()> {
+        let wrong = |message: &str| Err(Error::bad_request(message));
+        if !self.state_dir.0.is_absolute() {
+            return wrong("state_dir must be an absolute path");
+        }
+        if !self.api.public_url.starts_with("https://") || self.api.public_url.ends_with('/') {
+            return wrong("api.public_url must start with https:// and have no slash at its end");
+        }
+        if self.tls.certificate.is_some() != self.tls.key.is_some() {
+            return wrong("tls.certificate and tls.key go together: set both or none");
+        }
+        if self.identity.token_minutes == 0 || self.identity.token_minutes > 60 * 24 * 30 {
+            return wrong("identity.token_minutes must be between 1 and 43200 (30 days)");
+        }
+        if !matches!(self.network.public_cidr.trunc(), IpNet::V4(net) if net == self.network.public_cidr && net.prefix_len() <= 28) {
+            return wrong("network.public_cidr must be an IPv4 network of /28 or larger, such as 172.24.4.0/24");
+        }
+        if !["error", "warn", "info", "debug", "trace"].contains(&self.log.level.as_str()) {
+            return wrong("log.level must be error, warn, info, debug or trace");
+        }
+        Ok(())
+    }
+
+    /// This host's own address in the network `public`.
+    pub fn host_address(&self) -> IpAddr {
+        self.network.public_cidr.hosts().next().unwrap_or(self.network.public_cidr.addr())
+    }
+}
+
+fn check_keys(table: &toml::Table) -> Result<()> {
+    for (name, value) in table {
+        match value {
+            toml::Value::Table(section) if KEYS.iter().any(|key| key.section == name) => {
+                for inner in section.keys() {
+                    if !KEYS.iter().any(|key| key.section == name && key.name == inner) {
+                        return Err(unknown(&format!("{name}.{inner}")));
+                    }
+                }
+            }
+            _ if KEYS.iter().any(|key| key.section.is_empty() && key.name == name) => {}
+            _ => return Err(unknown(name)),
+        }
+    }
+    Ok(())
+}
+
+fn unknown(name: &str) -> Error {
+    let mut known: Vec<String> = KEYS.iter().map(full_name).collect();
+    known.extend(KEYS.iter().map(|key| key.section.to_owned()));
+    known.sort_by_key(|candidate| distance(candidate, name));
+    let nearest = known.first().map(String::as_str).unwrap_or_default();
+    Error::bad_request(format!("unknown key `{name}`; did you mean `{nearest}`? `hanse config reference` lists all"))
+}
+
+fn full_name(key: &Key) -> String {
+    if key.section.is_empty() { key.name.to_owned() } else { format!("{}.{}", key.section, key.name) }
+}
+
+/// Levenshtein distance.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, from) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, to) in b.iter().enumerate() {
+            let replaced = diagonal + usize::from(from != *to);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[b.len()]
+}
+
+/// The reference: a configuration file in which everything is a comment.
+pub fn reference() -> String {
+    let mut text = String::from("# The configuration of Hanse. Every key is optional; what stands here is the default.\n");
+    let mut section = "";
+    for key in KEYS {
+        if key.section != section {
+            section = key.section;
+            text.push_str(&format!("\n[{section}]\n"));
+        } else {
+            text.push('\n');
+        }
+        let value = if key.default.is_empty() { "…" } else { key.default };
+        text.push_str(&format!("# {}\n# {} = {value}\n", key.meaning, key.name));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_default_of_the_reference_is_the_default_of_the_code() {
+        let mut text = String::new();
+        let mut section = "";
+        for key in KEYS.iter().filter(|key| !key.default.is_empty()) {
+            if key.section != section {
+                section = key.section;
+                text.push_str(&format!("[{section}]\n"));
+            }
+            text.push_str(&format!("{} = {}\n", key.name, key.default));
+        }
+        let written = Config::parse(&text).unwrap();
+        assert_eq!(format!("{written:?}"), format!("{:?}", Config::default()));
+        Config::default().check().unwrap();
+    }
+
+    #[test]
+    fn an_unknown_key_names_the_nearest() {
+        let message = |text: &str| Config::parse(text).unwrap_err().message().to_owned();
+        assert!(message("[api]\nlisten_on = \"x\"").contains("`api.listen`"));
+        assert!(message("statedir = \"/x\"").contains("`state_dir`"));
+        assert!(message("[netwrok]\n").contains("`network`"), "{}", message("[netwrok]\n"));
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused() {
+        for text in [
+            "state_dir = \"relative\"",
+            "[api]\npublic_url = \"http://x\"",
+            "[api]\nlisten = \"nowhere\"",
+            "[tls]\nkey = \"/k.pem\"",
+            "[network]\npublic_cidr = \"10.0.0.1/24\"",
+            "[identity]\ntoken_minutes = 0",
+            "[log]\nlevel = \"loud\"",
+            "[hypervisor]\ndriver = \"vmware\"",
+            "= broken",
+        ] {
+            assert!(Config::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_first_public_address_is_the_hosts() {
+        assert_eq!(Config::default().host_address().to_string(), "172.24.4.1");
+    }
+}

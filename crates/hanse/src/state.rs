@@ -1,0 +1,271 @@
+//! The state directory: what lies where, whose it is, and who holds it.
+
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::Read;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+
+use hanse_core::{Context, Cx, Error, Result};
+use hanse_crypto::secret_file;
+use nix::fcntl::{Flock, FlockArg};
+use serde::{Deserialize, Serialize};
+
+/// The version of the directory's layout. A newer one is refused; an older one is brought up to date by `hanse up`.
+const LAYOUT: u32 = 1;
+
+/// What was decided when the cloud was made.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Cloud {
+    pub layout: u32,
+    /// Six hexadecimal digits that tell this cloud's namespaces and interfaces from another's on the same host.
+    pub id: String,
+    /// Whether `hanse up` made the system user, so that `hanse reset` takes it back.
+    pub made_user: bool,
+}
+
+/// Paths below the state directory.
+#[derive(Clone, Debug)]
+pub struct State(PathBuf);
+
+impl State {
+    pub fn at(path: &Path) -> State {
+        State(path.to_owned())
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// The control plane's own: database and keys. Nobody else reads it.
+    pub fn control(&self) -> PathBuf {
+        self.0.join("control")
+    }
+
+    pub fn database(&self) -> PathBuf {
+        self.control().join("state.db")
+    }
+
+    pub fn master_key(&self) -> PathBuf {
+        self.control().join("master.key")
+    }
+
+    pub fn token_keys(&self) -> PathBuf {
+        self.control().join("token-keys")
+    }
+
+    pub fn authority(&self) -> PathBuf {
+        self.control().join("ca")
+    }
+
+    pub fn agent_socket(&self) -> PathBuf {
+        self.0.join("run/agent.sock")
+    }
+
+    /// What the agent keeps: guests, images and disks.
+    pub fn agent(&self) -> PathBuf {
+        self.0.join("agent")
+    }
+
+    pub fn run(&self) -> PathBuf {
+        self.0.join("run")
+    }
+
+    pub fn logs(&self) -> PathBuf {
+        self.0.join("logs")
+    }
+
+    /// What the operator needs: credentials and the CA's certificate.
+    pub fn operator(&self) -> PathBuf {
+        self.0.join("operator")
+    }
+
+    pub fn clouds_yaml(&self) -> PathBuf {
+        self.operator().join("clouds.yaml")
+    }
+
+    pub fn ca_certificate(&self) -> PathBuf {
+        self.operator().join("ca.crt")
+    }
+
+    pub fn admin_password(&self) -> PathBuf {
+        self.operator().join("admin-password")
+    }
+
+    pub fn demo_password(&self) -> PathBuf {
+        self.operator().join("demo-password")
+    }
+
+    pub fn cloud_file(&self) -> PathBuf {
+        self.0.join("cloud.json")
+    }
+
+    /// Reads what was decided when the cloud was made; `None` if there is no cloud here.
+    ///
+    /// # Errors
+    /// If the directory belongs to another release or to something else.
+    pub fn cloud(&self) -> Result<Option<Cloud>> {
+        let file = self.cloud_file();
+        let text = match std::fs::read_to_string(&file) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+                return Err(Error::forbidden(format!("cannot read {}: run this as root", file.display())));
+            }
+            Err(error) => return Err(Error::unavailable(format!("cannot read {}: {error}", file.display()))),
+        };
+        let cloud: Cloud = serde_json::from_str(&text).map_err(|_| {
+            Error::conflict(format!("{} is damaged: restore it from a copy, or `hanse reset` to begin anew", file.display()))
+        })?;
+        if cloud.layout > LAYOUT {
+            return Err(Error::conflict(format!(
+                "{} was written by a newer release (layout {}, this release knows {LAYOUT}): start the newer release",
+                self.0.display(),
+                cloud.layout
+            )));
+        }
+        Ok(Some(cloud))
+    }
+
+    /// Makes the directories that are missing and gives each to whom it belongs. Run again, it repairs.
+    ///
+    /// # Errors
+    /// If the path is in use for something else, or the file system refuses.
+    pub fn prepare(&self, cx: &Cx, owner: Owner, made_user: bool) -> Result<Cloud> {
+        let cloud = self.cloud()?;
+        if cloud.is_none() {
+            self.refuse_foreign()?;
+        }
+        make(&self.0, 0o711, None)?;
+        let cloud = match cloud {
+            Some(cloud) => cloud,
+            None => {
+                let id = cx.hex_id().chars().take(6).collect();
+                let cloud = Cloud { layout: LAYOUT, id, made_user };
+                let text = serde_json::to_vec_pretty(&cloud).context("cannot write cloud.json")?;
+                secret_file::write(&self.cloud_file(), 0o644, &text)?;
+                cloud
+            }
+        };
+        make(&self.control(), 0o700, Some(owner))?;
+        make(&self.logs(), 0o750, Some(owner))?;
+        make(&self.run(), 0o750, Some(owner))?;
+        make(&self.agent(), 0o711, None)?;
+        make(&self.operator(), 0o700, None)?;
+        Ok(cloud)
+    }
+
+    /// A directory with other things in it is not ours to fill.
+    fn refuse_foreign(&self) -> Result<()> {
+        let Ok(mut entries) = std::fs::read_dir(&self.0) else { return Ok(()) };
+        match entries.next() {
+            None => Ok(()),
+            Some(_) => Err(Error::conflict(format!(
+                "{} holds files but no cloud of ours: set another `state_dir`, or empty it",
+                self.0.display()
+            ))),
+        }
+    }
+
+    /// A password that is made once and kept for the operator.
+    ///
+    /// # Errors
+    /// If the file cannot be written or read.
+    pub fn password(&self, cx: &Cx, file: &Path) -> Result<hanse_core::Secret<String>> {
+        if !file.exists() {
+            // 128 random bits; hexadecimal so that it can be pasted anywhere.
+            secret_file::write(file, 0o600, cx.hex_id().as_bytes())?;
+        }
+        let mut text = String::new();
+        File::open(file)
+            .and_then(|mut open| open.read_to_string(&mut text))
+            .context(format!("cannot read {}", file.display()))?;
+        Ok(hanse_core::Secret::new(text.trim().to_owned()))
+    }
+}
+
+/// Who a directory is given to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Owner {
+    pub uid: u32,
+    pub gid: u32,
+}
+
+fn make(path: &Path, mode: u32, owner: Option<Owner>) -> Result<()> {
+    let what = || format!("cannot make the directory {}", path.display());
+    DirBuilder::new().recursive(true).mode(mode).create(path).context(what())?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).context(what())?;
+    if let Some(owner) = owner {
+        chown(path, Some(owner.uid), Some(owner.gid)).context(what())?;
+    }
+    Ok(())
+}
+
+/// Holds a lock for as long as the process lives.
+pub struct Held(#[expect(dead_code, reason = "dropping it releases the lock")] Flock<File>);
+
+/// Takes the lock of a process on the state directory.
+///
+/// # Errors
+/// 409 if another one holds it.
+pub fn hold(path: &Path, who: &str) -> Result<Held> {
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(path)
+        .context(format!("cannot open {}", path.display()))?;
+    Flock::lock(file, FlockArg::LockExclusiveNonblock).map(Held).map_err(|_| {
+        Error::conflict(format!("another {who} holds {}: `hanse status` tells which, `hanse down` stops it", path.display()))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use hanse_testkit::context;
+
+    use super::*;
+
+    fn owner() -> Owner {
+        Owner { uid: nix::unistd::getuid().as_raw(), gid: nix::unistd::getgid().as_raw() }
+    }
+
+    #[test]
+    fn a_state_directory_is_made_once_and_keeps_its_id() {
+        let (cx, _) = context();
+        let directory = tempfile::tempdir().unwrap();
+        let state = State::at(&directory.path().join("hanse"));
+        assert!(state.cloud().unwrap().is_none());
+        let first = state.prepare(&cx, owner(), true).unwrap();
+        let second = state.prepare(&cx, owner(), false).unwrap();
+        assert_eq!((first.id.as_str(), second.made_user), (second.id.as_str(), true));
+        let mode = std::fs::metadata(state.control()).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode, 0o700);
+        let password = state.password(&cx, &state.admin_password()).unwrap();
+        assert_eq!(&password, &state.password(&cx, &state.admin_password()).unwrap());
+        let mode = std::fs::metadata(state.admin_password()).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode, 0o600);
+    }
+
+    #[test]
+    fn a_directory_of_somebody_else_or_of_a_newer_release_is_refused() {
+        let (cx, _) = context();
+        let directory = tempfile::tempdir().unwrap();
+        let state = State::at(directory.path());
+        std::fs::write(directory.path().join("thesis.tex"), "x").unwrap();
+        assert!(state.prepare(&cx, owner(), false).unwrap_err().message().contains("no cloud of ours"));
+        std::fs::write(state.cloud_file(), r#"{"layout": 99, "id": "abcdef", "made_user": false}"#).unwrap();
+        assert!(state.cloud().unwrap_err().message().contains("newer release"));
+        std::fs::write(state.cloud_file(), "{").unwrap();
+        assert!(state.cloud().unwrap_err().message().contains("damaged"));
+    }
+
+    #[test]
+    fn two_processes_cannot_hold_the_same_lock() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("lock");
+        let held = hold(&path, "control plane").unwrap();
+        assert!(hold(&path, "control plane").is_err());
+        drop(held);
+        hold(&path, "control plane").unwrap();
+    }
+}
