@@ -1,0 +1,99 @@
+//! `/healthz` and `/metrics`, and asking for them.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Extension, Json, Router};
+use hanse_core::{Context, Cx, Error, Result};
+use hanse_node::desired;
+use hanse_store::Db;
+use hanse_web::{Metrics, Peer};
+use http::StatusCode;
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper_util::rt::TokioIo;
+use serde::{Deserialize, Serialize};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+/// What `/healthz` says.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Health {
+    pub release: String,
+    pub nodes: Vec<NodeHealth>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub struct NodeHealth {
+    pub name: String,
+    pub connected: bool,
+    pub accelerator: String,
+}
+
+/// The routes. The names of nodes and the metrics are for this machine alone.
+pub fn routes(db: Db, metrics: Metrics) -> Router {
+    Router::new().route("/healthz", get(healthz)).route("/metrics", get(show_metrics)).with_state((db, metrics))
+}
+
+async fn healthz(State((db, _)): State<(Db, Metrics)>, peer: Option<Extension<Peer>>) -> Response {
+    let nodes = async { desired::nodes(&mut db.read().await?).await };
+    match nodes.await {
+        Err(error) => {
+            tracing::error!(%error, "not healthy");
+            (StatusCode::SERVICE_UNAVAILABLE, "the database does not answer\n").into_response()
+        }
+        Ok(_) if !is_local(peer) => "ok\n".into_response(),
+        Ok(nodes) => {
+            let nodes = nodes.into_iter().map(|node| NodeHealth {
+                name: node.name,
+                connected: node.connected,
+                accelerator: node.hello.accelerator,
+            });
+            Json(Health { release: env!("CARGO_PKG_VERSION").to_owned(), nodes: nodes.collect() }).into_response()
+        }
+    }
+}
+
+async fn show_metrics(State((db, metrics)): State<(Db, Metrics)>, peer: Option<Extension<Peer>>) -> Response {
+    if !is_local(peer) {
+        return StatusCode::NOT_FOUND.into_response();
+    }
+    let backlog = async { hanse_work::backlog(&mut db.read().await?).await };
+    for waiting in backlog.await.unwrap_or_default() {
+        metrics.work(&waiting.kind, waiting.items);
+    }
+    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    ([(http::header::CONTENT_TYPE, kind)], metrics.render()).into_response()
+}
+
+fn is_local(peer: Option<Extension<Peer>>) -> bool {
+    peer.is_some_and(|Extension(peer)| peer.0.to_canonical().is_loopback())
+}
+
+/// Asks the control plane of this machine how it is.
+///
+/// # Errors
+/// 503 if it does not answer within five seconds.
+pub async fn ask(cx: &Cx, address: SocketAddr, ca: &str, name: &str) -> Result<Health> {
+    let answer = async {
+        let tls = TlsConnector::from(hanse_crypto::client_config(cx, ca)?);
+        let name = rustls::pki_types::ServerName::try_from(name.to_owned()).context("the name of the API")?;
+        let stream = TcpStream::connect(address).await.context("cannot connect")?;
+        let stream = tls.connect(name, stream).await.context("TLS")?;
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.context("HTTP")?;
+        tokio::spawn(connection);
+        let request = http::Request::get("/healthz")
+            .header(http::header::HOST, address.to_string())
+            .body(Empty::<axum::body::Bytes>::new())
+            .context("cannot make a request")?;
+        let response = sender.send_request(request).await.context("no answer")?;
+        let body = Limited::new(response.into_body(), 1 << 20).collect().await.map_err(|error| Error::internal(error.to_string()))?;
+        serde_json::from_slice(&body.to_bytes()).context("the answer does not read")
+    };
+    tokio::time::timeout(Duration::from_secs(5), answer)
+        .await
+        .unwrap_or_else(|_| Err(Error::unavailable("the control plane does not answer within five seconds")))
+}

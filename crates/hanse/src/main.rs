@@ -1,0 +1,113 @@
+//! Hanse: a sovereign cloud in one program.
+
+mod agent;
+mod cli;
+mod config;
+mod health;
+mod lifecycle;
+mod logging;
+mod machine;
+mod process;
+mod serve;
+mod state;
+mod user;
+mod wiring;
+
+use std::io::IsTerminal;
+use std::process::ExitCode;
+
+use clap::Parser;
+use hanse_core::{Cx, Error, Result};
+
+use cli::{Cli, Command, ConfigCommand};
+use config::Config;
+use process::{Role, Word};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(&cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            match cli.command {
+                // Whoever started them waits for their word.
+                Command::Serve | Command::Agent if !std::io::stdout().is_terminal() => {
+                    process::say(&Word::Failed(error.detail()));
+                }
+                _ => {}
+            }
+            eprintln!("hanse: {}", error.detail());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: &Cli) -> Result<()> {
+    let path = cli.config.as_deref();
+    match &cli.command {
+        Command::Version => {
+            println!("hanse {}", env!("CARGO_PKG_VERSION"));
+            return Ok(());
+        }
+        Command::Config { command: ConfigCommand::Reference } => {
+            print!("{}", config::reference());
+            return Ok(());
+        }
+        _ => {}
+    }
+    let config = Config::load(path)?;
+    let cx = Cx::system();
+    match &cli.command {
+        Command::Version | Command::Config { command: ConfigCommand::Reference } => Ok(()),
+        Command::Config { command: ConfigCommand::Check } => {
+            println!("The configuration is fine.");
+            Ok(())
+        }
+        Command::Up { foreground } => lifecycle::up(&cx, &config, path, *foreground),
+        Command::Status { json } => lifecycle::status(&cx, &config, *json),
+        Command::Down { guests } => lifecycle::down(&cx, &config, *guests),
+        Command::Reset { yes } => lifecycle::reset(&cx, &config, *yes),
+        Command::Serve => {
+            let errand = serve::read_errand()?;
+            // Before any thread exists: the control plane needs no rights of root.
+            if nix::unistd::Uid::effective().is_root() {
+                user::become_user(&config.user.0)?;
+            }
+            runtime(2)?.block_on(serve::run(&cx, &config, errand))
+        }
+        Command::Agent => runtime(2)?.block_on(machine::run(&cx, &config)),
+    }
+}
+
+fn runtime(workers: usize) -> Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(workers)
+        .enable_all()
+        .build()
+        .map_err(|error| Error::internal(format!("cannot start: {error}")))
+}
+
+/// Ends with SIGTERM or SIGINT.
+fn stop_on_signal() -> Result<tokio_util::sync::CancellationToken> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let what = |error: std::io::Error| Error::internal(format!("cannot wait for signals: {error}"));
+    let (mut term, mut int) =
+        (signal(SignalKind::terminate()).map_err(what)?, signal(SignalKind::interrupt()).map_err(what)?);
+    let stop = tokio_util::sync::CancellationToken::new();
+    let token = stop.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = term.recv() => {}
+            _ = int.recv() => {}
+        }
+        tracing::info!("asked to stop");
+        token.cancel();
+    });
+    Ok(stop)
+}
+
+/// The role's lock on the state directory, for the life of the process.
+fn take_role(state: &state::State, role: Role) -> Result<state::Held> {
+    let held = state::hold(&role.lock_file(state), role.title())?;
+    process::note_self(state, role)?;
+    Ok(held)
+}

@@ -1,0 +1,152 @@
+//! `hanse serve`: the control plane.
+
+use std::io::{IsTerminal, Read};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use hanse_core::{Context, Cx, Error, Result};
+use hanse_crypto::{
+    CertificateAuthority, FernetKeys, FernetTokens, MasterKey, PasswordConfig, PasswordHasher, ReloadableCert, ServerCert,
+    secret_file,
+};
+use hanse_store::Db;
+use hanse_web::{Limits, Listener, Metrics};
+use tokio::net::UnixListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::config::Config;
+use crate::process::{Errand, Role, Word, say};
+use crate::state::State;
+use crate::wiring::{self, ControlPlane, Keys};
+use crate::{logging, machine, stop_on_signal, take_role};
+
+/// The name of the server's certificate, beside the addresses that clients use.
+pub const SERVER_NAME: &str = "localhost";
+
+/// Reads what `hanse up` hands over on standard input; nothing if a person started us.
+///
+/// # Errors
+/// If it does not read.
+pub fn read_errand() -> Result<Option<Errand>> {
+    let mut stdin = std::io::stdin().lock();
+    if stdin.is_terminal() {
+        return Ok(None);
+    }
+    let mut text = String::new();
+    stdin.by_ref().take(1 << 16).read_to_string(&mut text).context("cannot read standard input")?;
+    if text.trim().is_empty() {
+        return Ok(None);
+    }
+    serde_json::from_str(&text).map(Some).map_err(|_| Error::bad_request("standard input holds no errand of `hanse up`"))
+}
+
+/// Runs the control plane until it is told to stop.
+///
+/// # Errors
+/// If it cannot start; the message says what to do.
+pub async fn run(cx: &Cx, config: &Config, errand: Option<Errand>) -> Result<()> {
+    let state = State::at(&config.state_dir.0);
+    machine::cloud(&state)?;
+    logging::start(&config.log, Some(&state.logs()), Role::ControlPlane.name())?;
+    let _held = take_role(&state, Role::ControlPlane)?;
+    let stop = stop_on_signal()?;
+    let metrics = Metrics::default();
+    let certificate = Arc::new(certificate(cx, config, &state)?);
+    let tls = certificate.clone().server_config(cx)?;
+    // Before the database is opened, since this is what most often cannot be had.
+    let limits = Limits { connections: config.api.connections, ..Limits::default() };
+    let listener = Listener::bind(config.api.listen, tls, limits, metrics.clone()).await?;
+    let db = database(cx, config, &state).await?;
+    let keys = keys(cx, &state)?;
+    if let Some(errand) = errand {
+        wiring::bootstrap(cx, &db, &keys.hasher, errand).await?;
+    }
+    let ControlPlane { hub, runner, router, .. } = wiring::control_plane(cx, config, &db, &keys, &metrics);
+    let socket = agent_socket(&state.agent_socket())?;
+    reload_on_hangup(cx.clone(), config.clone(), state.clone(), certificate)?;
+    tracing::info!(listen = %config.api.listen, release = env!("CARGO_PKG_VERSION"), "control plane is ready");
+    say(&Word::Ready);
+    tokio::join!(listener.run(router, stop.clone()), hub.run(socket, stop.clone()), runner.run(4, stop.clone()));
+    db.close().await;
+    let _ = std::fs::remove_file(state.agent_socket());
+    Ok(())
+}
+
+async fn database(cx: &Cx, config: &Config, state: &State) -> Result<Db> {
+    match &config.database.url_file {
+        None => Db::sqlite(cx, &state.database(), wiring::MIGRATIONS).await,
+        Some(file) => {
+            let url = secret_file::read_checked(file, 4096)?
+                .ok_or_else(|| Error::bad_request(format!("database.url_file: there is no {}", file.display())))?;
+            let url = std::str::from_utf8(url.expose()).context("database.url_file")?.trim().to_owned();
+            Db::postgres(cx, &url, wiring::MIGRATIONS).await
+        }
+    }
+}
+
+fn keys(cx: &Cx, state: &State) -> Result<Keys> {
+    let tokens = FernetKeys::new(state.token_keys());
+    tokens.create(cx)?;
+    Ok(Keys {
+        master: Arc::new(MasterKey::load_or_create(&state.master_key(), cx)?),
+        tokens: Arc::new(FernetTokens::load(tokens)?),
+        hasher: Arc::new(PasswordHasher::start(cx, &PasswordConfig::default())?),
+    })
+}
+
+/// The operator's own certificate, or one of the cloud's CA.
+fn server_certificate(cx: &Cx, config: &Config, state: &State) -> Result<ServerCert> {
+    if let (Some(chain), Some(key)) = (&config.tls.certificate, &config.tls.key) {
+        return ServerCert::read(chain, key);
+    }
+    let authority = CertificateAuthority::load_or_create(&state.authority(), cx)?;
+    Ok(authority.renew_if_needed(cx, &state.authority(), &names(config))?.cert)
+}
+
+fn certificate(cx: &Cx, config: &Config, state: &State) -> Result<ReloadableCert> {
+    let server = server_certificate(cx, config, state)?;
+    ReloadableCert::new(&server.chain_pem, &server.key_pem)
+}
+
+/// What clients may call the server: its public address, the address it listens on, and itself.
+fn names(config: &Config) -> Vec<String> {
+    let url = config.api.public_url.trim_start_matches("https://");
+    let host = url.split('/').next().unwrap_or(url);
+    let host = match host.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().unwrap_or(rest),
+        None => host.split(':').next().unwrap_or(host),
+    };
+    let mut names = vec![host.to_owned(), SERVER_NAME.to_owned(), "127.0.0.1".to_owned()];
+    if !config.api.listen.ip().is_unspecified() {
+        names.push(config.api.listen.ip().to_string());
+    }
+    names.sort();
+    names.dedup();
+    names
+}
+
+/// The socket that agents dial. Only root and our own user can open it.
+fn agent_socket(path: &Path) -> Result<UnixListener> {
+    // We hold the role's lock, so what lies there is a dead process's.
+    let _ = std::fs::remove_file(path);
+    let listener = UnixListener::bind(path).context(format!("cannot listen on {}", path.display()))?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).context("cannot close the socket to others")?;
+    Ok(listener)
+}
+
+/// SIGHUP takes up a new certificate without dropping a connection.
+fn reload_on_hangup(cx: Cx, config: Config, state: State, certificate: Arc<ReloadableCert>) -> Result<()> {
+    let mut hangup = signal(SignalKind::hangup()).context("cannot wait for SIGHUP")?;
+    tokio::spawn(async move {
+        while hangup.recv().await.is_some() {
+            let renewed = server_certificate(&cx, &config, &state)
+                .and_then(|server| certificate.replace(&server.chain_pem, &server.key_pem));
+            match renewed {
+                Ok(()) => tracing::info!("certificate reloaded"),
+                Err(error) => tracing::error!(%error, "cannot reload the certificate; the old one stays"),
+            }
+        }
+    });
+    Ok(())
+}
