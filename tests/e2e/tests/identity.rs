@@ -1,0 +1,87 @@
+//! Identity through the stock OpenStack client.
+
+use hanse_e2e::{Cloud, ok, possible};
+
+const SIM: &str = "[hypervisor]\ndriver = \"sim\"";
+
+#[test]
+fn a_user_logs_in_and_an_admin_makes_projects_users_and_assignments() {
+    if !possible() {
+        return;
+    }
+    let cloud = Cloud::new("id", SIM);
+    cloud.hanse_ok(&["up"]);
+
+    let token = cloud.openstack_json("hanse", &["token", "issue"]);
+    let id = token["id"].as_str().unwrap_or_default();
+    assert!(id.len() > 100 && id.len() <= 255, "{token}");
+    let catalog = cloud.openstack_json("hanse", &["catalog", "list"]);
+    assert!(catalog.to_string().contains("identity"), "{catalog}");
+
+    let project = cloud.openstack_json("hanse-admin", &["project", "create", "blue"]);
+    let user = cloud.openstack_json("hanse-admin", &["user", "create", "--password", "s3cret-Pass", "ada"]);
+    ok(cloud.openstack("hanse-admin").args(["role", "add", "--project", "blue", "--user", "ada", "member"]));
+    let assignments = cloud.openstack_json("hanse-admin", &["role", "assignment", "list", "--names", "--user", "ada"]);
+    assert_eq!(assignments[0]["Role"], "member", "{assignments}");
+    assert_eq!(assignments[0]["Project"], "blue@Default", "{assignments}");
+
+    let as_ada = || {
+        let mut command = cloud.openstack("hanse");
+        command.args(["--os-username", "ada", "--os-password", "s3cret-Pass", "--os-project-name", "blue"]);
+        command
+    };
+    let issued = ok(as_ada().args(["token", "issue", "-f", "value", "-c", "project_id", "-c", "user_id"]));
+    assert!(issued.contains(project["id"].as_str().unwrap_or("?")), "{issued}");
+    assert!(issued.contains(user["id"].as_str().unwrap_or("?")), "{issued}");
+
+    // A member sees nothing of the cloud's users, and nobody gets in with another password.
+    assert!(hanse_e2e::fails(as_ada().args(["user", "list"])).contains("403"));
+    let wrong = cloud.openstack("hanse").args(["--os-password", "wrong", "token", "issue"]).output();
+    let wrong = String::from_utf8_lossy(&wrong.map(|output| output.stderr).unwrap_or_default()).into_owned();
+    assert!(wrong.contains("401"), "{wrong}");
+
+    // Access ends with the role.
+    ok(cloud.openstack("hanse-admin").args(["role", "remove", "--project", "blue", "--user", "ada", "member"]));
+    assert!(hanse_e2e::fails(as_ada().args(["token", "issue"])).contains("401"));
+
+    // What was acknowledged survives a kill of the control plane at any time.
+    cloud.kill("control_plane");
+    cloud.hanse_ok(&["up"]);
+    let projects = cloud.openstack_json("hanse-admin", &["project", "list"]);
+    assert!(projects.to_string().contains("blue"), "{projects}");
+}
+
+#[test]
+fn no_secret_stands_in_a_log_the_database_or_an_argument() {
+    if !possible() {
+        return;
+    }
+    let cloud = Cloud::new("secret", SIM);
+    cloud.hanse_ok(&["up"]);
+    let token = cloud.openstack_json("hanse", &["token", "issue"]);
+    let token = token["id"].as_str().unwrap_or_default().to_owned();
+    let read = |name: &str| std::fs::read_to_string(cloud.state().join(name)).unwrap_or_default().trim().to_owned();
+    let secrets = [token, read("operator/admin-password"), read("operator/demo-password")];
+    assert!(secrets.iter().all(|secret| secret.len() >= 32));
+
+    let mut places = Vec::new();
+    for directory in ["logs", "control"] {
+        for entry in std::fs::read_dir(cloud.state().join(directory)).into_iter().flatten().flatten() {
+            places.push((entry.path().display().to_string(), std::fs::read(entry.path()).unwrap_or_default()));
+        }
+    }
+    for role in ["control_plane", "agent"] {
+        let pid = cloud.status()[role]["pid"].to_string();
+        for file in ["cmdline", "environ"] {
+            let path = format!("/proc/{pid}/{file}");
+            places.push((path.clone(), std::fs::read(path).unwrap_or_default()));
+        }
+    }
+    assert!(places.iter().any(|(name, bytes)| name.ends_with("state.db") && !bytes.is_empty()));
+    for (name, bytes) in places {
+        for secret in &secrets {
+            let found = bytes.windows(secret.len()).any(|window| window == secret.as_bytes());
+            assert!(!found, "a secret stands in {name}");
+        }
+    }
+}
