@@ -26,8 +26,11 @@ const EXIT_PORT: u16 = 0x501;
 const EXIT_VALUE: u8 = 0x10;
 const EXIT_CODE: i32 = EXIT_VALUE as i32 * 2 + 1;
 
-/// A boot sector that writes [`EXIT_VALUE`] to [`EXIT_PORT`] and halts.
-fn boot_sector() -> [u8; 512] {
+/// SeaBIOS does not boot from smaller disks: it cannot make a geometry for them.
+const DISK_SIZE: usize = 1 << 20;
+
+/// A disk with a boot sector that writes [`EXIT_VALUE`] to [`EXIT_PORT`] and halts.
+fn boot_disk() -> Vec<u8> {
     let [low, high] = EXIT_PORT.to_le_bytes();
     let code = [
         0xba, low, high, // mov dx, EXIT_PORT
@@ -36,10 +39,10 @@ fn boot_sector() -> [u8; 512] {
         0xf4,       // hlt
         0xeb, 0xfd, // jmp to the hlt
     ];
-    let mut sector = [0; 512];
-    sector[..code.len()].copy_from_slice(&code);
-    sector[510..].copy_from_slice(&[0x55, 0xaa]);
-    sector
+    let mut disk = vec![0; DISK_SIZE];
+    disk[..code.len()].copy_from_slice(&code);
+    disk[510..512].copy_from_slice(&[0x55, 0xaa]);
+    disk
 }
 
 /// A verdict and what it holds for.
@@ -88,7 +91,7 @@ pub async fn probe(settings: &Settings, machine: &str) -> Result<Accelerator> {
 /// When they do not run to their end, with what QEMU said.
 pub async fn boots(settings: &Settings, machine: &str, accelerator: Accelerator) -> Result<()> {
     let image = settings.base.join("probe.img");
-    files::write(&image, &boot_sector(), settings.owner)?;
+    files::write(&image, &boot_disk(), settings.owner)?;
     let mut arguments = Vec::new();
     for (option, value) in command::base(machine, accelerator) {
         arguments.push(OsString::from(option));

@@ -156,7 +156,9 @@ impl Process {
             }
             OwnedFd::from_raw_fd(fd as RawFd)
         };
-        Ok(Process { pid, fd: AsyncFd::with_interest(fd, Interest::READABLE)? })
+        // SAFETY: the descriptor is valid and stays within this value, which never replaces or closes it.
+        let fd = unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE)? };
+        Ok(Process { pid, fd })
     }
 
     /// The process of a guest: it holds the guest's lock, and its command line names the guest. (Both, because

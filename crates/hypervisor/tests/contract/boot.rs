@@ -16,7 +16,7 @@ pub enum Behaviour {
     Floods,
 }
 
-/// The boot sector, on a disk of 64 KiB.
+/// The boot sector, on a disk that is large enough for SeaBIOS to boot from.
 pub fn disk(behaviour: Behaviour) -> Vec<u8> {
     let power_off: &[u8] = &[
         0xba, 0x04, 0x06, // mov dx, 0x604 (PM1a control of q35 under SeaBIOS)
@@ -63,7 +63,7 @@ pub fn disk(behaviour: Behaviour) -> Vec<u8> {
     code[6..8].copy_from_slice(&text.to_le_bytes());
     code.extend(GREETING.as_bytes());
     code.extend(b"\r\n\0");
-    let mut disk = vec![0; 64 << 10];
+    let mut disk = vec![0; 1 << 20];
     disk[..code.len()].copy_from_slice(&code);
     disk[510..512].copy_from_slice(&[0x55, 0xaa]);
     disk
