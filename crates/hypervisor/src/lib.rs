@@ -158,6 +158,10 @@ pub trait Hypervisor: Send + Sync {
     /// 503 if the guest's operating system does not release it in time; call again, the request stands.
     async fn detach_disk(&self, id: Uuid, disk: Uuid) -> Result<()>;
 
+    /// Tells a running guest that a disk of its has a new size, and makes the file so. Nothing to do for a guest
+    /// that does not run or does not have the disk: the storage driver resizes it then.
+    async fn resize_disk(&self, id: Uuid, disk: Uuid, size_bytes: u64) -> Result<()>;
+
     /// Plugs a NIC into a running guest. Errors as [`Hypervisor::attach_disk`].
     async fn attach_nic(&self, id: Uuid, nic: &Nic, net: &NetPlug) -> Result<()>;
 

@@ -442,6 +442,14 @@ impl Hypervisor for Qemu {
         }
     }
 
+    async fn resize_disk(&self, id: Uuid, disk: Uuid, size_bytes: u64) -> Result<()> {
+        let mut held = self.hold(id).await;
+        match self.live(&mut held, &self.directory(id)).await? {
+            None => Ok(()),
+            Some(live) => devices::resize_disk(&live.qmp, disk, size_bytes).await,
+        }
+    }
+
     async fn attach_nic(&self, id: Uuid, nic: &Nic, net: &NetPlug) -> Result<()> {
         let tap = crate::tap_of(nic, net)?;
         let mut held = self.hold(id).await;

@@ -317,6 +317,10 @@ impl Hypervisor for Sim {
         self.detach(id, &format!("disk {disk}"), |applied| take(&mut applied.disks, disk))
     }
 
+    async fn resize_disk(&self, _id: Uuid, _disk: Uuid, _size_bytes: u64) -> Result<()> {
+        self.world.check("resize_disk")
+    }
+
     async fn attach_nic(&self, id: Uuid, nic: &Nic, net: &NetPlug) -> Result<()> {
         self.world.check("attach_nic")?;
         crate::tap_of(nic, net)?;

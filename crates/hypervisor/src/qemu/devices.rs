@@ -121,6 +121,15 @@ pub async fn attach_disk(qmp: &Qmp, disk: &DiskPath, crash: &CrashPoints) -> Res
     Ok(())
 }
 
+pub async fn resize_disk(qmp: &Qmp, disk: Uuid, size_bytes: u64) -> Result<()> {
+    if !devices(qmp).await?.contains(&disk_device(disk)) {
+        return Ok(());
+    }
+    let arguments = json!({ "node-name": node(disk), "size": size_bytes });
+    qmp.execute("block_resize", arguments).await?;
+    Ok(())
+}
+
 /// False if the guest has not released it within the limit.
 pub async fn detach_disk(qmp: &Qmp, disk: Uuid, limit: Duration, crash: &CrashPoints) -> Result<bool> {
     if !unplug(qmp, &disk_device(disk), limit).await? {

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use hanse_core::Uuid;
 use hanse_hypervisor::qemu::Qemu;
-use hanse_hypervisor::{CrashPoints, DiskPath, Hypervisor, NetPlug, Observed};
-use hanse_node::documents::DiskFormat;
+use hanse_hypervisor::{CrashPoints, DiskPath, Ended, Hypervisor, NetPlug, Observed};
+use hanse_node::documents::{DiskFormat, Reboots};
 
 use crate::boot::Behaviour;
 use crate::qemu::{Host, processes};
@@ -20,10 +20,18 @@ use crate::suite::{self, Fixture, guest, new_id};
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Act {
     Start,
-    Stop,
     Attach,
+    Detach,
+    Reset,
+    /// It sees that the guest has powered itself off.
+    Collect,
+    Stop,
     Remove,
 }
+
+const ACTS: [Act; 7] =
+    [Act::Start, Act::Attach, Act::Detach, Act::Reset, Act::Collect, Act::Stop, Act::Remove];
+const REBOOTS: Reboots = Reboots { soft: 1, hard: 7 };
 
 /// What the dying driver works on; it travels in the environment.
 struct Scene {
@@ -45,9 +53,31 @@ impl Scene {
                 let root = Scene::disk(&self.root);
                 driver.start(self.id, &guest(), &[root], &NetPlug::default()).await
             }
+            Act::Detach => driver.detach_disk(self.id, Scene::disk(&self.data).id).await,
+            Act::Reset => driver.reset(self.id, REBOOTS).await,
+            Act::Collect => {
+                suite::eventually("the guest is off", || async {
+                    matches!(driver.observe(self.id).await.unwrap(), Observed::Stopped { .. })
+                })
+                .await;
+                Ok(())
+            }
             Act::Stop => driver.stop(self.id, Duration::from_millis(1)).await,
             Act::Attach => driver.attach_disk(self.id, &Scene::disk(&self.data)).await,
             Act::Remove => driver.remove(self.id).await,
+        }
+    }
+
+    /// Brings the guest to where the act begins.
+    async fn prepare(&self, driver: &dyn Hypervisor, act: Act) {
+        if act != Act::Start {
+            Box::pin(self.perform(driver, Act::Start)).await.unwrap();
+        }
+        if act == Act::Detach {
+            self.perform(driver, Act::Attach).await.unwrap();
+            // The guest does not hear of it; a reset lets go of what was asked for.
+            self.perform(driver, Act::Detach).await.unwrap_err();
+            driver.reset(self.id, REBOOTS).await.unwrap();
         }
     }
 
@@ -74,8 +104,7 @@ impl Scene {
 fn the_driver_that_dies() {
     let Ok(point) = std::env::var("HANSE_TEST_POINT") else { return };
     let value = |name: &str| std::env::var(name).unwrap();
-    let acts = [Act::Start, Act::Stop, Act::Attach, Act::Remove];
-    let act = acts.into_iter().find(|act| format!("{act:?}") == value("HANSE_TEST_ACT")).unwrap();
+    let act = ACTS.into_iter().find(|act| format!("{act:?}") == value("HANSE_TEST_ACT")).unwrap();
     let scene = Scene {
         base: value("HANSE_TEST_BASE").into(),
         id: value("HANSE_TEST_GUEST").parse().unwrap(),
@@ -97,9 +126,12 @@ fn the_driver_that_dies() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_driver_killed_at_any_point_leaves_nothing_that_the_next_one_does_not_know() {
     let Some(host) = Host::new() else { return };
-    let root = host.boot_disk(Behaviour::Ignores).path;
+    let (deaf, brief) = (host.boot_disk(Behaviour::Ignores).path, host.boot_disk(Behaviour::PowersOff).path);
     let data = host.empty_disk().path;
-    let scene = |id| Scene { base: host.base(), id, root: root.clone(), data: data.clone() };
+    let scene = |act| {
+        let root = if act == Act::Collect { brief.clone() } else { deaf.clone() };
+        Scene { base: host.base(), id: new_id(), root, data: data.clone() }
+    };
 
     // A life without a crash says where the points are.
     let passed = Arc::new(Mutex::new(Vec::new()));
@@ -107,19 +139,23 @@ async fn a_driver_killed_at_any_point_leaves_nothing_that_the_next_one_does_not_
     {
         let record = Arc::clone(&passed);
         let driver = host.qemu(Arc::new(move |name| record.lock().unwrap().push(name)));
-        let scene = scene(new_id());
-        for act in [Act::Start, Act::Attach, Act::Stop, Act::Remove] {
+        for act in ACTS {
+            let scene = scene(act);
+            scene.prepare(&driver, act).await;
+            passed.lock().unwrap().clear();
             scene.perform(&driver, act).await.unwrap();
             points.extend(passed.lock().unwrap().drain(..).map(|point| (act, point)));
+            driver.remove(scene.id).await.unwrap();
         }
     }
-    assert!(points.len() >= 14, "{points:?}");
+    for act in ACTS {
+        assert!(points.iter().any(|(of, _)| *of == act), "{act:?} has no crash point: {points:?}");
+    }
+    eprintln!("{} crash points: {points:?}", points.len());
 
     for (act, point) in points {
-        let scene = scene(new_id());
-        if act != Act::Start {
-            scene.perform(&*host.driver(), Act::Start).await.unwrap();
-        }
+        let scene = scene(act);
+        scene.prepare(&*host.driver(), act).await;
         scene.die_at(act, point).await;
         let alive = processes(scene.id).len();
         assert!(alive <= 1, "{alive} processes after {act:?} at {point}");
@@ -134,10 +170,16 @@ async fn a_driver_killed_at_any_point_leaves_nothing_that_the_next_one_does_not_
         assert_eq!(alive == 1, matches!(seen, Observed::Running { .. }), "{context}");
         scene.perform(&*driver, act).await.unwrap_or_else(|error| panic!("{context}: {error}"));
         match act {
-            Act::Start | Act::Attach => {
-                let disks = suite::applied(&*driver, scene.id).await.disks.len();
-                assert_eq!(disks, if act == Act::Start { 1 } else { 2 }, "{context}");
+            Act::Start | Act::Attach | Act::Detach | Act::Reset => {
+                let applied = suite::applied(&*driver, scene.id).await;
+                assert_eq!(applied.disks.len(), if act == Act::Attach { 2 } else { 1 }, "{context}");
+                assert!(act != Act::Reset || applied.reboots == REBOOTS, "{context}");
                 assert_eq!(processes(scene.id).len(), 1, "{context}");
+            }
+            Act::Collect => {
+                let ended = driver.observe(scene.id).await.unwrap();
+                assert_eq!(ended, Observed::Stopped { ended: Ended::ByGuest }, "{context}");
+                assert!(processes(scene.id).is_empty(), "{context}");
             }
             Act::Stop | Act::Remove => assert!(processes(scene.id).is_empty(), "{context}"),
         }

@@ -208,6 +208,11 @@ pub async fn a_disk_is_attached_and_detached_while_the_guest_runs(host: &dyn Fix
     }
     assert!(applied(&*driver, id).await.disks.contains(&data.id));
 
+    let size = 2 << 20;
+    driver.resize_disk(id, data.id, size).await.unwrap();
+    driver.resize_disk(id, data.id, size).await.unwrap();
+    driver.resize_disk(id, new_id(), size).await.unwrap();
+
     // A reset takes the place of an operating system that agrees.
     host.release_devices(id, true);
     driver.reset(id, guest().reboots).await.unwrap();
