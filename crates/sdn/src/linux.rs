@@ -206,9 +206,12 @@ pub fn no_crash_points() -> CrashPoints {
     Arc::new(|_| {})
 }
 
-/// What every namespace of ours is told: IPv4 only, and ARP for an address only where the address is.
-fn quiet() -> Vec<(String, &'static str)> {
+/// What every namespace of ours is told, since it would inherit the host's settings: IPv4 only, no forwarding
+/// but in routers, only sources that an answer would find, and ARP for an address only where the address is.
+fn quiet(forward: bool) -> Vec<(String, &'static str)> {
     [
+        ("ipv4/ip_forward", if forward { "1" } else { "0" }),
+        ("ipv4/conf/all/rp_filter", "1"),
         ("ipv6/conf/all/disable_ipv6", "1"),
         ("ipv6/conf/default/disable_ipv6", "1"),
         ("ipv4/conf/all/arp_ignore", "1"),

@@ -163,7 +163,7 @@ impl Linux {
     pub(super) async fn cloud(&self) -> Result<Links> {
         let namespace = Namespace::ensure(&self.names.namespace).await?;
         self.crash("sdn.named");
-        let mut settings = super::quiet();
+        let mut settings = super::quiet(false);
         settings.push(("bridge/bridge-nf-call-iptables".to_owned(), "1"));
         settings.push(("bridge/bridge-nf-call-ip6tables".to_owned(), "0"));
         settings.push(("bridge/bridge-nf-call-arptables".to_owned(), "0"));

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use hanse_core::{Context, Result};
+use hanse_core::Result;
 use ipnet::Ipv4Net;
 
 use super::links::{Link, Links, Want};
@@ -24,9 +24,7 @@ impl Linux {
         self.crash("sdn.router.named");
         nft::load(&namespace, rules::router::compile(router)).await?;
         self.crash("sdn.router.filtered");
-        let mut settings = super::quiet();
-        settings.push(("ipv4/ip_forward".to_owned(), "1"));
-        namespace.sysctl(settings).await?;
+        namespace.sysctl(super::quiet(true)).await?;
         let links = Links::open(&namespace).await?;
         let gateway = router.gateway.as_ref().map(|gateway| &gateway.leg);
         let legs = || router.legs.iter().chain(gateway);
@@ -84,9 +82,5 @@ async fn announce(namespace: &Namespace, leg: &Leg, inner: &Link, added: Vec<Ipv
         let socket = PacketSocket::open()?;
         added.iter().try_for_each(|address| socket.announce(index, mac, address.addr()))
     };
-    namespace
-        .run(send)
-        .await
-        .map_err(|error| std::io::Error::other(error.detail()))
-        .context("cannot announce addresses")
+    namespace.run(send).await
 }

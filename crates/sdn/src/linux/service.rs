@@ -95,7 +95,7 @@ impl Linux {
         running: Option<Service>,
     ) -> Result<Service> {
         let namespace = Namespace::ensure(&service.namespace).await?;
-        namespace.sysctl(super::quiet()).await?;
+        namespace.sysctl(super::quiet(false)).await?;
         self.crash("sdn.service.named");
         let links = Links::open(&namespace).await?;
         let (outer, inner) = cloud.ensure_veth(&service.outer, &links, SERVICE_INNER).await?;

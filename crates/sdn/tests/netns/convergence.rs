@@ -1,12 +1,16 @@
 //! The same call again changes nothing, repairs what was broken, and comes to the same end after any crash.
 
 use std::collections::BTreeSet;
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, AsRawFd};
 use std::sync::{Arc, Mutex};
 
-use hanse_sdn::{CrashPoints, Model, Sdn};
+use hanse_node::reports::State;
+use hanse_sdn::{CrashPoints, Model, PublicRange, Sdn, Sim};
+use nix::poll::{PollFd, PollFlags, PollTimeout};
 
-use crate::host::{Host, namespaces_of, on_host, run};
-use crate::model::{id, network, open_group, port, public_network, router};
+use crate::host::{Host, namespaces_of, on_host, run, within};
+use crate::model::{id, mac, network, open_group, port, public_network, router};
 
 fn everything() -> Model {
     let mut model = Model::default();
@@ -111,15 +115,57 @@ fn the_second_of_two_equal_calls_changes_nothing_and_strangers_are_removed() {
 }
 
 #[test]
-fn the_tap_belongs_to_the_user_that_runs_guests() {
+fn the_tap_belongs_to_the_user_that_runs_guests_and_carries_frames() {
     on_host(|host| async move {
         host.apply(&everything()).await;
-        let details = run(&format!("ip -n {} -d link show {}", host.namespace(), host.sdn.tap_name(id(10))));
+        let tap = host.sdn.tap_name(id(10));
+        let details = run(&format!("ip -n {} -d link show {tap}", host.namespace()));
         for expected in ["tun type tap", "persist on", "vnet_hdr on", "mtu 1442", "master br00000002000"] {
             assert!(details.contains(expected), "{expected} is missing in {details}");
         }
         assert!(details.contains("user nobody") || details.contains("user 65534"), "{details}");
+
+        // Where is 10.0.1.2? The network's service answers through the tap.
+        let frame = arp_request(mac(10).0, [10, 0, 1, 5], [10, 0, 1, 2]);
+        let answer = within(&host.namespace(), || exchange(&tap, &frame));
+        assert_eq!(answer[20..22], [0, 2], "an ARP reply");
+        assert_eq!(answer[28..32], [10, 0, 1, 2]);
     });
+}
+
+fn arp_request(mac: [u8; 6], from: [u8; 4], to: [u8; 4]) -> Vec<u8> {
+    let header: [&[u8]; 3] = [&[0xff; 6], &mac, &[8, 6, 0, 1, 8, 0, 6, 4, 0, 1]];
+    let body: [&[u8]; 4] = [&mac, &from, &[0; 6], &to];
+    [header.concat(), body.concat()].concat()
+}
+
+/// Does what QEMU does with a tap: sends a frame and returns the first ARP frame that comes back.
+fn exchange(tap: &str, frame: &[u8]) -> Vec<u8> {
+    nix::ioctl_write_ptr!(attach, b'T', 202, nix::libc::c_int);
+    let mut device = std::fs::OpenOptions::new().read(true).write(true).open("/dev/net/tun").unwrap();
+    // SAFETY: ifreq is plain data, for which all zeros is a value.
+    let mut request: nix::libc::ifreq = unsafe { std::mem::zeroed() };
+    for (to, from) in request.ifr_name.iter_mut().zip(tap.bytes()) {
+        *to = from as nix::libc::c_char;
+    }
+    let flags = nix::libc::IFF_TAP | nix::libc::IFF_NO_PI | nix::libc::IFF_VNET_HDR;
+    request.ifr_ifru.ifru_flags = flags as i16;
+    // SAFETY: the descriptor is open, and the ifreq outlives the call.
+    unsafe { attach(device.as_raw_fd(), (&raw mut request).cast()) }.unwrap();
+    let virtio_header = [0; 10];
+    let mut buffer = [0; 2048];
+    for _ in 0..100 {
+        device.write_all(&[&virtio_header, frame].concat()).unwrap();
+        let mut poll = [PollFd::new(device.as_fd(), PollFlags::POLLIN)];
+        while nix::poll::poll(&mut poll, PollTimeout::from(50u8)).unwrap() > 0 {
+            let length = device.read(&mut buffer).unwrap();
+            if buffer[22..24] == [8, 6] {
+                return buffer[10..length].to_vec();
+            }
+            poll = [PollFd::new(device.as_fd(), PollFlags::POLLIN)];
+        }
+    }
+    panic!("nothing came back");
 }
 
 /// Panics at the `number`th step.
@@ -210,12 +256,31 @@ fn one_object_that_cannot_be_made_does_not_hold_up_the_others() {
         let failed: Vec<_> = applied
             .states
             .iter()
-            .filter(|(_, state)| **state != hanse_node::reports::State::Ready)
+            .filter(|(_, state)| **state != State::Ready)
             .map(|((kind, _), state)| format!("{kind:?} {state:?}"))
             .collect();
         assert_eq!(failed.len(), 1, "{failed:?}");
         assert!(failed[0].contains("10.9.0.0/16") && failed[0].contains("Router"), "{failed:?}");
         let host_side = run("ip -o -4 addr");
         assert!(host_side.contains("172.24.4.1/24"), "{host_side}");
+    });
+}
+
+#[test]
+fn the_simulator_says_of_each_object_what_the_real_engine_says() {
+    on_host(|host| async move {
+        let mut model = everything();
+        let lost = port(&mut model, 30, id(99), "10.0.1.30", &[]);
+        model.switches.get_mut(&id(1)).unwrap().subnets[0].cidr = "192.0.2.0/24".parse().unwrap();
+        let range = PublicRange {
+            cidr: "172.24.4.0/24".parse().unwrap(),
+            host_address: "172.24.4.1".parse().unwrap(),
+        };
+        let sim = Sim::new(&host.cloud, range).unwrap();
+        let real = host.sdn.apply(&model).await.unwrap();
+        assert_eq!(sim.apply(&model).await.unwrap(), real);
+        assert_eq!(real.states.values().filter(|state| **state != State::Ready).count(), 3, "{real:?}");
+        assert_eq!(sim.tap_name(lost), host.sdn.tap_name(lost));
+        assert_eq!(sim.capabilities(), host.sdn.capabilities());
     });
 }

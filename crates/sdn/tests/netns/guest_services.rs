@@ -96,13 +96,11 @@ fn each_guest_reads_its_own_metadata_also_where_two_networks_have_the_same_addre
         b.ip("addr flush dev eth0");
         b.ip("addr add 10.0.0.5/24 dev eth0");
         b.ip("route add 169.254.169.254/32 via 10.0.0.2");
-        assert_eq!(
-            crate::host::within(&b.namespace, || {
-                let address = std::net::SocketAddr::from(([169, 254, 169, 254], 80));
-                std::net::TcpStream::connect_timeout(&address, std::time::Duration::from_millis(700)).is_ok()
-            }),
-            false
-        );
+        let connects = crate::host::within(&b.namespace, || {
+            let address = std::net::SocketAddr::from(([169, 254, 169, 254], 80));
+            std::net::TcpStream::connect_timeout(&address, std::time::Duration::from_millis(700)).is_ok()
+        });
+        assert!(!connects);
 
         // A guest that is gone is not served any more.
         model.ports.remove(&a);

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::process::Command;
+use std::process::{Command, Output};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -162,16 +162,21 @@ fn metadata() -> MetadataTree {
 
 /// Runs a command line in the calling thread's namespace; it must succeed.
 pub fn run(line: &str) -> String {
-    let (success, output) = try_run(line);
-    assert!(success, "{line}: {output}");
-    output
+    let output = start(line);
+    assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
+/// The same where failure is an answer, too.
 pub fn try_run(line: &str) -> (bool, String) {
-    let mut words = line.split_whitespace();
-    let output = Command::new(words.next().unwrap()).args(words).output().unwrap();
+    let output = start(line);
     let text = [output.stdout, output.stderr].concat();
     (output.status.success(), String::from_utf8_lossy(&text).into_owned())
+}
+
+fn start(line: &str) -> Output {
+    let mut words = line.split_whitespace();
+    Command::new(words.next().unwrap()).args(words).output().unwrap()
 }
 
 /// Runs on a thread inside a named namespace; sockets that it returns stay there.

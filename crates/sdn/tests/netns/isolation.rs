@@ -63,7 +63,7 @@ fn a_guest_cannot_speak_under_an_address_that_is_not_its_own() {
         assert_eq!(first_of(&client, forged_dhcp, honest_to_68), "honest", "a DHCP server of its own");
 
         assert!(victim.ping_fails("10.0.0.99"), "an ARP answer for a foreign address");
-        assert!(victim.ip("neigh show 10.0.0.99").contains("FAILED"));
+        eventually("ARP gives up", || victim.ip("neigh show 10.0.0.99").contains("FAILED"));
 
         // An address that the port may use besides its own, and a port without any such checks.
         let pair = AddressPair { mac: mac(10), address: "10.0.0.99/32".parse().unwrap() };
@@ -125,5 +125,32 @@ fn two_tenants_with_the_same_addresses_both_work_and_do_not_meet() {
         });
         assert!(a1.is_denied("10.0.0.7", 80));
         drop(servers);
+    });
+}
+
+#[test]
+fn a_guest_sees_no_frames_for_others_and_no_ipv6_passes() {
+    on_host(|host| async move {
+        let mut model = Model::default();
+        let lan = network(&mut model, 1, "10.0.0");
+        let all = open_group(&mut model, 9);
+        let ports = [(10, "10.0.0.5"), (11, "10.0.0.6"), (12, "10.0.0.7")]
+            .map(|(number, address)| port(&mut model, number, lan, address, &[all]));
+        let [a, b, c] = host.start(&model, ports).await;
+        // To a MAC address that the bridge has never seen, so that it floods; c takes every frame for its own.
+        c.ip("link set eth0 promisc on");
+        c.ip("addr add 10.0.0.66/32 dev lo");
+        let receiver = c.udp(9999);
+        a.ip(&format!("neigh replace 10.0.0.66 lladdr {} dev eth0", mac(66)));
+        let to_nobody = || send(&a, "10.0.0.5:0", "10.0.0.66:9999", "forged");
+        let honest = || send(&a, "10.0.0.5:0", "10.0.0.7:9999", "honest");
+        assert_eq!(first_of(&receiver, to_nobody, honest), "honest");
+
+        for (workload, address) in [(&a, "fd00::5"), (&b, "fd00::6")] {
+            workload.ip(&format!("addr add {address}/64 dev eth0 nodad"));
+        }
+        let (passed, _) = a.exec("ping -6 -c1 -W1 fd00::6");
+        assert!(!passed);
+        assert!(a.pings("10.0.0.6"));
     });
 }

@@ -18,7 +18,6 @@ const DENIAL: Duration = Duration::from_millis(700);
 
 pub struct Workload {
     pub namespace: String,
-    pub mac: MacAddress,
 }
 
 impl Workload {
@@ -29,7 +28,7 @@ impl Workload {
         run(&format!("ip -n {into} link add {tap} type veth peer name eth0 address {mac} netns {namespace}"));
         run(&format!("ip -n {namespace} link set lo up"));
         run(&format!("ip -n {namespace} link set eth0 up"));
-        let workload = Workload { namespace, mac };
+        let workload = Workload { namespace };
         if let Some(address) = address {
             workload.ip(&format!("addr add {address}/24 dev eth0"));
         }
