@@ -1,6 +1,9 @@
 //! The project's own chores, run as `cargo xtask <command>`.
 
 mod guest_image;
+mod tidy;
+
+use std::process::ExitCode;
 
 use clap::Parser;
 
@@ -9,10 +12,21 @@ use clap::Parser;
 enum Command {
     /// Build the small bootable guest that the tests and the demonstration run.
     GuestImage(guest_image::Options),
+    /// Check the rules of the house that compilers and linters do not know.
+    Tidy,
 }
 
-fn main() -> anyhow::Result<()> {
-    match Command::parse() {
+fn main() -> ExitCode {
+    let done = match Command::parse() {
         Command::GuestImage(options) => guest_image::run(&options),
+        Command::Tidy => tidy::run(),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        // One line with all causes; the backtrace that anyhow would add says nothing about a missing program.
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
     }
 }

@@ -51,10 +51,9 @@ impl Packages {
         };
         let mut names = vec![kernel.as_str()];
         names.extend_from_slice(REQUIRED);
-        let mut list = Vec::new();
-        for name in names {
-            list.push(Package { name: name.to_owned(), version: candidate(name)? });
-        }
+        // One question about all of them, because apt reads its whole cache for each.
+        let policy = command::run("apt-cache", |c| c.arg("policy").args(&names))?;
+        let list = names.iter().map(|name| candidate(&policy, name)).collect::<Result<_>>()?;
         Ok(Self { work: work.to_owned(), list })
     }
 
@@ -131,13 +130,17 @@ fn concrete_kernel() -> Result<String> {
         .with_context(|| format!("{KERNEL} depends on no kernel; this needs an amd64 Debian"))
 }
 
-fn candidate(name: &str) -> Result<String> {
-    let policy = command::run("apt-cache", |c| c.args(["policy", name]))?;
+/// Finds the version that apt would install in what `apt-cache policy` printed: a line "name:" per package, followed
+/// by indented lines about it.
+fn candidate(policy: &str, name: &str) -> Result<Package> {
     policy
         .lines()
+        .skip_while(|line| line.strip_suffix(':') != Some(name))
+        .skip(1)
+        .take_while(|line| line.starts_with(' '))
         .find_map(|line| line.trim().strip_prefix("Candidate: "))
         .filter(|version| *version != "(none)")
-        .map(str::to_owned)
+        .map(|version| Package { name: name.to_owned(), version: version.to_owned() })
         .with_context(|| format!("apt knows no package {name}; run `apt-get update` as root"))
 }
 
@@ -157,5 +160,20 @@ fn remove_tree(path: &Path) -> Result<()> {
             Err(error).with_context(|| format!("cannot remove {}", path.display()))
         }
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_version_is_taken_from_the_right_package() {
+        let policy = "mtools:\n  Installed: (none)\n  Candidate: 4.0-1\n  Version table:\n     4.0-1 500\n\
+                      syslinux:\n  Installed: 3:6\n  Candidate: 3:7\nold:\n  Candidate: (none)\n";
+        assert_eq!(candidate(policy, "mtools").unwrap().version, "4.0-1");
+        assert_eq!(candidate(policy, "syslinux").unwrap().version, "3:7");
+        assert!(candidate(policy, "old").is_err());
+        assert!(candidate(policy, "sys").is_err());
     }
 }
