@@ -1,6 +1,7 @@
 //! The project's own chores, run as `cargo xtask <command>`.
 
 mod guest_image;
+mod postgres;
 mod tidy;
 
 use std::process::ExitCode;
@@ -12,6 +13,12 @@ use clap::Parser;
 enum Command {
     /// Build the small bootable guest that the tests and the demonstration run.
     GuestImage(guest_image::Options),
+    /// Run a command with a throw-away PostgreSQL server, named by HANSE_TEST_POSTGRES.
+    WithPostgres {
+        /// The command and its arguments.
+        #[arg(trailing_var_arg = true, required = true, allow_hyphen_values = true)]
+        command: Vec<String>,
+    },
     /// Check the rules of the house that compilers and linters do not know.
     Tidy,
 }
@@ -19,6 +26,11 @@ enum Command {
 fn main() -> ExitCode {
     let done = match Command::parse() {
         Command::GuestImage(options) => guest_image::run(&options),
+        Command::WithPostgres { command } => match postgres::run(&command) {
+            Ok(status) if status.success() => Ok(()),
+            Ok(_) => return ExitCode::FAILURE,
+            Err(error) => Err(error),
+        },
         Command::Tidy => tidy::run(),
     };
     match done {

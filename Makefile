@@ -1,0 +1,53 @@
+# Two commands do everything on a fresh Debian machine, as root: `make up` and `make test`.
+SHELL := /bin/bash
+TOOLS := $(CURDIR)/.tools
+export PATH := $(TOOLS)/bin:$(PATH)
+export HANSE_TOOLS := $(TOOLS)/bin
+export CARGO_INCREMENTAL := 0
+
+.PHONY: help up test check unit e2e tools packages toolchain bench docs clean
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+up: toolchain packages tools ## Build, start the cloud and show that it answers
+	cargo build --release --package hanse
+	target/release/hanse up
+	scripts/show-that-it-answers
+
+test: toolchain packages tools check unit e2e ## Run all tests
+
+check: toolchain tools ## Format, spelling, house rules, lints
+	cargo fmt --check
+	typos
+	cargo xtask tidy
+	cargo clippy --workspace --all-targets --quiet -- --deny warnings
+
+unit: toolchain packages tools ## Unit, service and contract tests, on SQLite and PostgreSQL
+	cargo build --workspace --all-targets --quiet
+	HANSE_REQUIRED_TESTS=postgres,qemu,qemu-img,netns,strace,mount,root \
+	  cargo xtask with-postgres cargo nextest run --workspace --exclude hanse-e2e
+
+e2e: toolchain packages tools ## Real clients against the real binary
+	cargo build --workspace --all-targets --quiet
+	HANSE_REQUIRED_TESTS=e2e cargo nextest run --package hanse-e2e
+
+tools: .tools/done ## Install the clients and test tools from PyPI into .tools
+
+.tools/done: scripts/requirements.txt
+	python3 -m venv $(TOOLS)
+	$(TOOLS)/bin/pip install --quiet --disable-pip-version-check --requirement scripts/requirements.txt
+	touch $@
+
+packages: ## Install the Debian packages that guests and tests need
+	scripts/install-packages
+
+toolchain:
+	@cargo --version >/dev/null 2>&1 || { echo "Rust 1.95 is missing: install rustup (https://rustup.rs), then: rustup toolchain install 1.95"; exit 1; }
+
+docs: ## Write the derived documents anew
+	cargo run --quiet --package hanse -- config reference > docs/hanse.toml
+	COLUMNS=100 cargo run --quiet --package hanse -- --help > docs/cli.txt
+
+clean: ## Remove what was built
+	rm -rf target .tools
