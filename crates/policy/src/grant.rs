@@ -59,6 +59,8 @@ pub enum Actor {
     Operator,
     /// A reconciler, by its kind.
     Reconciler(&'static str),
+    /// Somebody who failed to prove to be whom they claim to be. The audit trail says so: outcome `failure`.
+    Stranger,
 }
 
 /// Permission to do one verb to one target. A write without one does not compile.
@@ -87,6 +89,16 @@ impl Grant {
             actor: Actor::Operator,
             verb: verb.name,
             target: target.into(),
+            request_id: cx.request_id().to_owned(),
+        }
+    }
+
+    /// For identity alone: permits nothing, and puts a refused login for `account` into the audit trail.
+    pub fn refused(cx: &Cx, verb: Verb, account: impl Into<String>) -> Grant {
+        Grant {
+            actor: Actor::Stranger,
+            verb: verb.name,
+            target: account.into(),
             request_id: cx.request_id().to_owned(),
         }
     }

@@ -260,16 +260,17 @@ impl Db {
 
 /// Writes who did what. Reconcilers finish what a user's event already tells of, so they leave none.
 async fn audit(tx: &mut Tx<'_>, cx: &Cx, grant: &Grant) -> Result<()> {
-    let (initiator, project_id, audit_id) = match grant.actor() {
+    let (initiator, project_id, audit_id, outcome) = match grant.actor() {
         Actor::User { user_id, project_id, audit_id } => {
-            (user_id.as_str(), project_id.clone(), audit_id.clone())
+            (user_id.as_str(), project_id.clone(), audit_id.clone(), "success")
         }
-        Actor::Operator => ("operator", None, None),
+        Actor::Operator => ("operator", None, None, "success"),
+        Actor::Stranger => ("unknown", None, None, "failure"),
         Actor::Reconciler(_) => return Ok(()),
     };
     query(
         "INSERT INTO audit_events (id, at, request_id, initiator, project_id, audit_id, action, target, outcome)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'success')",
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
     )
     .bind(cx.uuid())
     .bind(cx.now())
@@ -279,6 +280,7 @@ async fn audit(tx: &mut Tx<'_>, cx: &Cx, grant: &Grant) -> Result<()> {
     .bind(audit_id)
     .bind(grant.verb())
     .bind(grant.target())
+    .bind(outcome)
     .execute(tx)
     .await?;
     Ok(())

@@ -1,0 +1,262 @@
+//! Tokens on the wire.
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use hanse_core::{Error, Result, Secret, check_text};
+use hanse_policy::TokenScope;
+use hanse_web::{Body, Call, Open, Params, Reply};
+use http::{HeaderMap, HeaderName, StatusCode};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::Identity;
+use crate::auth::{DomainNamed, Named, Opened, Proof, Want, unsupported_method};
+use crate::model::{Site, unauthorized};
+use crate::verbs::{AUTH_CATALOG, AUTH_SYSTEM};
+
+const SUBJECT: HeaderName = HeaderName::from_static("x-subject-token");
+
+/// More methods than this at once are nobody's.
+const METHODS_MAX: usize = 8;
+
+#[derive(Deserialize)]
+pub(crate) struct Request {
+    auth: Auth,
+}
+
+#[derive(Deserialize)]
+struct Auth {
+    identity: IdentityBody,
+    scope: Option<ScopeBody>,
+}
+
+/// The data of methods that are not known is not looked at: naming them in `methods` is refused.
+#[derive(Deserialize)]
+struct IdentityBody {
+    methods: Vec<String>,
+    password: Option<PasswordBody>,
+    token: Option<TokenBody>,
+}
+
+#[derive(Deserialize)]
+struct PasswordBody {
+    user: UserBody,
+}
+
+#[derive(Deserialize)]
+struct UserBody {
+    id: Option<String>,
+    name: Option<String>,
+    domain: Option<DomainBody>,
+    password: Secret<String>,
+}
+
+#[derive(Deserialize)]
+struct TokenBody {
+    id: Secret<String>,
+}
+
+#[derive(Deserialize)]
+struct DomainBody {
+    id: Option<String>,
+    name: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum ScopeBody {
+    Word(String),
+    Scope(Box<Scope>),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Scope {
+    project: Option<ProjectBody>,
+    domain: Option<DomainBody>,
+    system: Option<SystemBody>,
+    unscoped: Option<Value>,
+}
+
+#[derive(Deserialize)]
+struct ProjectBody {
+    id: Option<String>,
+    name: Option<String>,
+    domain: Option<DomainBody>,
+}
+
+#[derive(Deserialize)]
+struct SystemBody {
+    all: bool,
+}
+
+fn checked(field: &str, text: String) -> Result<String> {
+    check_text(field, &text, 255)?;
+    Ok(text)
+}
+
+impl DomainBody {
+    fn named(self) -> Result<DomainNamed> {
+        match (self.id, self.name) {
+            (Some(id), _) => Ok(DomainNamed::Id(checked("domain.id", id)?)),
+            (None, Some(name)) => Ok(DomainNamed::Name(checked("domain.name", name)?)),
+            (None, None) => Err(Error::bad_request("A domain is named by its id or its name.")),
+        }
+    }
+}
+
+fn named(what: &str, id: Option<String>, name: Option<String>, domain: Option<DomainBody>) -> Result<Named> {
+    match (id, name, domain) {
+        (Some(id), _, _) => Ok(Named::Id(checked(&format!("{what}.id"), id)?)),
+        (None, Some(name), Some(domain)) => {
+            Ok(Named::Name { name: checked(&format!("{what}.name"), name)?, domain: domain.named()? })
+        }
+        (None, Some(_), None) => Err(Error::bad_request(format!(
+            "Expecting to find domain in {what}: a name is unique in its domain only."
+        ))),
+        (None, None, _) => Err(Error::bad_request(format!("Expecting to find id or name in {what}."))),
+    }
+}
+
+impl IdentityBody {
+    fn proofs(mut self) -> Result<Vec<Proof>> {
+        if self.methods.is_empty() {
+            return Err(unauthorized());
+        }
+        if self.methods.len() > METHODS_MAX {
+            return Err(Error::bad_request("Too many authentication methods."));
+        }
+        self.methods.sort();
+        self.methods.dedup();
+        let lacks = |method: &str| Error::bad_request(format!("Expecting to find {method} in identity."));
+        let mut proofs = Vec::new();
+        for method in self.methods {
+            proofs.push(match method.as_str() {
+                "password" => {
+                    let user = self.password.take().ok_or_else(|| lacks("password"))?.user;
+                    let password = user.password;
+                    Proof::Password { user: named("user", user.id, user.name, user.domain)?, password }
+                }
+                "token" => Proof::Token(self.token.take().ok_or_else(|| lacks("token"))?.id),
+                _ => return Err(unsupported_method()),
+            });
+        }
+        Ok(proofs)
+    }
+}
+
+fn want(scope: Option<ScopeBody>) -> Result<Want> {
+    let scope = match scope {
+        None => return Ok(Want::Default),
+        Some(ScopeBody::Word(word)) if word == "unscoped" => return Ok(Want::Unscoped),
+        Some(ScopeBody::Word(_)) => {
+            return Err(Error::bad_request("The scope is no object, nor \"unscoped\"."));
+        }
+        Some(ScopeBody::Scope(scope)) => *scope,
+    };
+    match scope {
+        Scope { project: Some(project), domain: None, system: None, unscoped: None } => {
+            Ok(Want::Project(named("project", project.id, project.name, project.domain)?))
+        }
+        Scope { project: None, domain: Some(domain), system: None, unscoped: None } => {
+            Ok(Want::Domain(domain.named()?))
+        }
+        Scope { project: None, domain: None, system: Some(SystemBody { all: true }), unscoped: None } => {
+            Ok(Want::System)
+        }
+        Scope { project: None, domain: None, system: None, unscoped: Some(_) } => Ok(Want::Unscoped),
+        _ => Err(Error::bad_request(
+            "The scope must be exactly one of project, domain, system (all) and unscoped.",
+        )),
+    }
+}
+
+fn view(identity: &Identity, opened: &Opened, with_catalog: bool) -> Value {
+    let (payload, caller) = (&opened.payload, &opened.caller);
+    let domain = |domain: &hanse_policy::DomainRef| json!({ "id": domain.id, "name": domain.name });
+    let mut token = json!({
+        "methods": payload.methods.names(),
+        "user": {
+            "domain": domain(&caller.user_domain), "id": caller.user_id, "name": caller.user_name,
+            "password_expires_at": null,
+        },
+        "audit_ids": caller.audit_ids,
+        "expires_at": payload.expires_at.iso_micros(),
+        "issued_at": payload.issued_at.iso_micros(),
+    });
+    match &caller.scope {
+        TokenScope::Unscoped => return json!({ "token": token }),
+        TokenScope::Project(project) => {
+            token["project"] =
+                json!({ "domain": domain(&project.domain), "id": project.id, "name": project.name });
+            token["is_domain"] = json!(false);
+        }
+        TokenScope::Domain(own) => token["domain"] = domain(own),
+        TokenScope::System => token["system"] = json!({ "all": true }),
+    }
+    token["roles"] = caller.roles.iter().map(|role| json!({ "id": role.id, "name": role.name })).collect();
+    if with_catalog {
+        token["catalog"] = identity.0.catalog.for_token(caller.project_id());
+    }
+    json!({ "token": token })
+}
+
+fn subject(headers: &HeaderMap) -> Option<&str> {
+    headers.get(SUBJECT)?.to_str().ok()
+}
+
+pub(crate) async fn issue(
+    State(identity): State<Identity>,
+    open: Open,
+    params: Params,
+    Body(request): Body<Request>,
+) -> Reply<Response> {
+    let want = want(request.auth.scope)?;
+    let proofs = request.auth.identity.proofs()?;
+    let (token, opened) = identity.issue(&open.cx, open.peer, proofs, want).await?;
+    let body = view(&identity, &opened, !params.has("nocatalog"));
+    Ok((StatusCode::CREATED, [(SUBJECT, token)], Json(body)).into_response())
+}
+
+pub(crate) async fn show(
+    State(identity): State<Identity>,
+    call: Call,
+    headers: HeaderMap,
+    params: Params,
+) -> Reply<Response> {
+    let subject = subject(&headers);
+    let opened = identity.show_token(&call.cx, &call.caller, subject).await?;
+    let body = view(&identity, &opened, !params.has("nocatalog"));
+    let token = subject.unwrap_or_default().to_owned();
+    Ok(([(SUBJECT, token)], Json(body)).into_response())
+}
+
+pub(crate) async fn revoke(
+    State(identity): State<Identity>,
+    call: Call,
+    headers: HeaderMap,
+) -> Reply<StatusCode> {
+    identity.revoke_token(&call.cx, &call.caller, subject(&headers)).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub(crate) async fn catalog(State(identity): State<Identity>, call: Call) -> Reply<Json<Value>> {
+    call.caller.scope(AUTH_CATALOG)?;
+    if call.caller.scope == TokenScope::Unscoped {
+        return Err(Error::forbidden("An unscoped token has no catalog.").into());
+    }
+    let link = identity.0.catalog.link("auth/catalog");
+    let catalog = identity.0.catalog.for_token(call.caller.project_id());
+    Ok(Json(json!({ "catalog": catalog, "links": { "next": null, "self": link, "previous": null } })))
+}
+
+/// Whether the caller could have a token for the system.
+pub(crate) async fn system(State(identity): State<Identity>, call: Call) -> Reply<Json<Value>> {
+    call.caller.scope(AUTH_SYSTEM)?;
+    let snapshot = identity.0.snapshots.current(&call.cx).await?;
+    let is_there = !snapshot.roles(&call.caller.user_id, &Site::System).is_empty();
+    let system = if is_there { json!([{ "all": true }]) } else { json!([]) };
+    let link = identity.0.catalog.link("auth/system");
+    Ok(Json(json!({ "system": system, "links": { "self": link } })))
+}

@@ -1,0 +1,39 @@
+//! Lists as Keystone writes them.
+
+use axum::Json;
+use hanse_core::{Direction, Page, Result};
+use hanse_web::Params;
+use serde_json::{Value, json};
+
+use crate::Identity;
+
+pub(crate) fn page(params: &Params) -> Result<Page> {
+    params.page(Direction::Ascending)
+}
+
+/// `path` is that of the list below `/v3/`. There is a `next` link if `more` rows follow.
+pub(crate) fn view(
+    identity: &Identity,
+    params: &Params,
+    path: &str,
+    noun: &str,
+    rows: Vec<Value>,
+    more: bool,
+) -> Json<Value> {
+    let link = identity.0.catalog.link(path);
+    let next = match rows.last().map(|last| &last["id"]) {
+        Some(Value::String(id)) if more => Value::String(format!("{link}?{}", params.with_marker(id))),
+        _ => Value::Null,
+    };
+    Json(json!({ noun: rows, "links": { "next": next, "self": link, "previous": null } }))
+}
+
+/// An object with its address, over whatever else the client attached to it.
+pub(crate) fn object(identity: &Identity, path: &str, extra: &crate::model::Attributes, own: Value) -> Value {
+    let mut object = extra.clone();
+    if let Value::Object(own) = own {
+        object.extend(own);
+    }
+    object.insert("links".to_owned(), json!({ "self": identity.0.catalog.link(path) }));
+    Value::Object(object)
+}

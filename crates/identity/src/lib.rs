@@ -1,0 +1,130 @@
+//! Identity: who there is, what they may do where, and the tokens that say so. Keystone's API, v3.14.
+//!
+//! The database is the truth. Each process keeps all of it that deciding about a token takes in a snapshot in memory,
+//! at most a second old, so that checking a token asks nobody ([`snapshot`](self)).
+
+mod api;
+mod assignments;
+mod auth;
+mod bootstrap;
+mod brake;
+mod catalog;
+mod db;
+mod model;
+mod projects;
+mod roles;
+mod snapshot;
+mod token;
+mod users;
+mod verbs;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hanse_core::{Cx, Result};
+use hanse_crypto::{FernetTokens, PasswordHasher};
+use hanse_policy::Grant;
+use hanse_store::{Db, Migration, Migrations, Step, Tx};
+use hanse_web::{Authenticator, CatalogEntry, FaultStyle, Service};
+
+pub use bootstrap::{BootstrapSpec, ProjectUser, bootstrap, ensure_project_user};
+
+use brake::Brake;
+use catalog::Catalog;
+use db::revision::Revision;
+use snapshot::Snapshots;
+
+pub const MIGRATIONS: Migrations = Migrations {
+    service: "identity",
+    steps: &[Migration {
+        version: 1,
+        name: "identity",
+        sql: include_str!("../migrations/0001_identity.sql"),
+    }],
+};
+
+/// The catalog's line for this service.
+pub const CATALOG: CatalogEntry = CatalogEntry { kind: "identity", name: "keystone", path: "/identity" };
+
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// How long a token is good for. Keystone's default is an hour; four let a long `terraform apply` end, and cost
+    /// little since a token dies at once when it is revoked, or when user, roles or password change.
+    pub token_life: Duration,
+    /// Failed logins in a minute for one account from one source, after which further ones get 429.
+    pub failures_per_minute: u32,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings { token_life: Duration::from_secs(4 * 3600), failures_per_minute: 10 }
+    }
+}
+
+/// What the wiring hands in.
+pub struct Deps {
+    pub db: Db,
+    pub hasher: Arc<PasswordHasher>,
+    pub tokens: Arc<FernetTokens>,
+    /// The whole cloud's catalog; `{project_id}` in a path stands for the project of the token.
+    pub catalog: Vec<CatalogEntry>,
+    /// Scheme, host and port of the public address, without a path: `https://cloud.example:8443`.
+    pub public_url: String,
+    pub region: String,
+    pub settings: Settings,
+}
+
+/// The identity service. Cheap to clone; one a process.
+#[derive(Clone)]
+pub struct Identity(Arc<Inner>);
+
+struct Inner {
+    db: Db,
+    hasher: Arc<PasswordHasher>,
+    tokens: Arc<FernetTokens>,
+    catalog: Catalog,
+    settings: Settings,
+    snapshots: Snapshots,
+    brake: Brake,
+}
+
+impl Identity {
+    pub fn new(deps: Deps) -> Identity {
+        Identity(Arc::new(Inner {
+            snapshots: Snapshots::new(deps.db.clone()),
+            brake: Brake::new(deps.settings.failures_per_minute),
+            catalog: Catalog::new(deps.catalog, deps.region, &deps.public_url),
+            db: deps.db,
+            hasher: deps.hasher,
+            tokens: deps.tokens,
+            settings: deps.settings,
+        }))
+    }
+
+    pub fn service(&self) -> Service {
+        Service {
+            name: "identity",
+            path: "/identity",
+            routes: api::routes(self.clone()),
+            faults: FaultStyle::Keystone,
+            microversions: None,
+            reconcilers: Vec::new(),
+            verbs: verbs::VERBS,
+            catalog: vec![CATALOG],
+        }
+    }
+
+    pub fn authenticator(&self) -> Arc<dyn Authenticator> {
+        Arc::new(self.clone())
+    }
+
+    /// The only way that identity writes: each write raises the revision, and this process sees it before it answers.
+    async fn write<'a, T, F>(&self, cx: &Cx, grant: &Grant, work: F) -> Result<T>
+    where
+        F: for<'t> Fn(&'t mut Tx<'a>) -> Step<'t, (T, Revision)>,
+    {
+        let (value, Revision(revision)) = self.0.db.write(cx, grant, work).await?;
+        self.0.snapshots.catch_up(cx, revision).await;
+        Ok(value)
+    }
+}

@@ -1,0 +1,233 @@
+//! Users.
+
+use std::net::IpAddr;
+
+use hanse_core::{Cx, Error, Page, Result, Secret};
+use hanse_crypto::PASSWORD_MAX;
+use hanse_policy::{Caller, Scope, Target, TokenScope};
+use serde::Deserialize;
+
+use crate::Identity;
+use crate::auth::{Named, unscoped};
+use crate::db;
+use crate::model::{
+    Attributes, User, check_same_domain, checked_extra, checked_name, missing, nullable, set_options,
+};
+use crate::projects::require_domain;
+use crate::verbs::{CHANGE_PASSWORD, CREATE_USER, DELETE_USER, LIST_USERS, SHOW_USER, UPDATE_USER};
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Create {
+    name: String,
+    domain_id: Option<String>,
+    password: Option<Secret<String>>,
+    enabled: Option<bool>,
+    default_project_id: Option<String>,
+    #[serde(default)]
+    options: Attributes,
+    #[serde(flatten)]
+    extra: Attributes,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Update {
+    name: Option<String>,
+    domain_id: Option<String>,
+    #[serde(default, deserialize_with = "nullable")]
+    password: Option<Option<Secret<String>>>,
+    enabled: Option<bool>,
+    #[serde(default, deserialize_with = "nullable")]
+    default_project_id: Option<Option<String>>,
+    #[serde(default)]
+    options: Attributes,
+    #[serde(flatten)]
+    extra: Attributes,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Filter {
+    pub(crate) domain_id: Option<String>,
+    pub(crate) name: Option<String>,
+    pub(crate) enabled: Option<bool>,
+}
+
+pub(crate) async fn create(identity: &Identity, cx: &Cx, caller: &Caller, new: Create) -> Result<User> {
+    let id = cx.hex_id();
+    let domain_id = new.domain_id.unwrap_or_else(|| home_domain(caller));
+    let grant = caller.authorize(cx, CREATE_USER, Target::new(&id).in_domain(&domain_id))?;
+    let mut user = User {
+        id,
+        domain_id,
+        name: checked_name(&new.name)?,
+        enabled: new.enabled.unwrap_or(true),
+        default_project_id: checked_default_project(new.default_project_id)?,
+        token_epoch: 0,
+        options: Attributes::new(),
+        extra: checked_extra(new.extra)?,
+        created_at: cx.now(),
+    };
+    check_user_options(&mut user, new.options)?;
+    let hash = hash(identity, cx, new.password).await?;
+    let (new, grant, hash) = (&user, &grant, hash.as_deref());
+    identity
+        .write(cx, grant, |tx| {
+            Box::pin(async move {
+                require_domain(tx, &new.domain_id).await?;
+                db::users::insert(tx, grant, new, hash).await?;
+                Ok(((), db::revision::bump(tx).await?))
+            })
+        })
+        .await?;
+    Ok(user)
+}
+
+pub(crate) async fn show(identity: &Identity, caller: &Caller, id: &str) -> Result<User> {
+    let scope = caller.scope(SHOW_USER)?;
+    let mut conn = identity.0.db.read().await?;
+    db::users::show(&mut conn, &scope, id).await?.ok_or_else(|| missing("user", id))
+}
+
+pub(crate) async fn list(
+    identity: &Identity,
+    caller: &Caller,
+    filter: &Filter,
+    page: &Page,
+) -> Result<(Vec<User>, bool)> {
+    let scope = caller.scope(LIST_USERS)?;
+    let mut conn = identity.0.db.read().await?;
+    db::users::list(&mut conn, &scope, filter, page).await
+}
+
+pub(crate) async fn update(
+    identity: &Identity,
+    cx: &Cx,
+    caller: &Caller,
+    id: &str,
+    change: Update,
+) -> Result<User> {
+    let user = show(identity, caller, id).await?;
+    let target = Target::new(id).in_domain(&user.domain_id);
+    let grant = caller.authorize(cx, UPDATE_USER, target)?;
+    check_same_domain(change.domain_id.as_deref(), &user.domain_id)?;
+    let name = change.name.as_deref().map(checked_name).transpose()?;
+    let extra = checked_extra(change.extra)?;
+    let default_project_id = change.default_project_id.map(checked_default_project).transpose()?;
+    check_user_options(&mut user.clone(), change.options)?;
+    // The outer says whether there is a change at all.
+    let password = match change.password {
+        None => None,
+        Some(password) => Some(hash(identity, cx, password).await?),
+    };
+    let (grant, name, extra, default_project_id, password, enabled, now) =
+        (&grant, &name, &extra, &default_project_id, &password, change.enabled, cx.now());
+    identity
+        .write(cx, grant, |tx| {
+            Box::pin(async move {
+                let mut user =
+                    db::users::show(tx, &Scope::All, id).await?.ok_or_else(|| missing("user", id))?;
+                if let Some(name) = name {
+                    user.name.clone_from(name);
+                }
+                if let Some(project) = default_project_id {
+                    user.default_project_id.clone_from(project);
+                }
+                if let Some(enabled) = enabled {
+                    // What was issued before stays dead when the user is enabled again.
+                    user.token_epoch += i64::from(user.enabled && !enabled);
+                    user.enabled = enabled;
+                }
+                user.extra.extend(extra.clone());
+                let extra = checked_extra(user.extra)?;
+                user.extra = extra;
+                db::users::update(tx, grant, &user).await?;
+                if let Some(hash) = password {
+                    db::users::set_password(tx, grant, hash.as_deref(), now).await?;
+                }
+                Ok((user, db::revision::bump_keeping_an_admin(tx).await?))
+            })
+        })
+        .await
+}
+
+pub(crate) async fn delete(identity: &Identity, cx: &Cx, caller: &Caller, id: &str) -> Result<()> {
+    let user = show(identity, caller, id).await?;
+    let grant = caller.authorize(cx, DELETE_USER, Target::new(id).in_domain(&user.domain_id))?;
+    let grant = &grant;
+    identity
+        .write(cx, grant, |tx| {
+            Box::pin(async move {
+                db::users::delete(tx, grant).await?;
+                Ok(((), db::revision::bump_keeping_an_admin(tx).await?))
+            })
+        })
+        .await
+}
+
+/// Changes the user's own password. The old one is all that it takes: a token may have died with it.
+pub(crate) async fn change_password(
+    identity: &Identity,
+    cx: &Cx,
+    source: Option<IpAddr>,
+    id: &str,
+    original: Secret<String>,
+    new: Secret<String>,
+) -> Result<()> {
+    check_password(&new)?;
+    let snapshot = identity.0.snapshots.confirmed(cx).await?;
+    let user = Named::Id(id.to_owned());
+    let person = identity.check_password(cx, &snapshot, source, &user, original).await?;
+    let caller = unscoped(&snapshot, person, cx.now())?;
+    let grant = caller.authorize(cx, CHANGE_PASSWORD, Target::new(id).of_user(id))?;
+    let hash = identity.0.hasher.hash(cx, new).await?;
+    let (grant, hash, now) = (&grant, hash.as_str(), cx.now());
+    identity
+        .write(cx, grant, |tx| {
+            Box::pin(async move {
+                if db::users::set_password(tx, grant, Some(hash), now).await? == 0 {
+                    return Err(missing("user", grant.target()));
+                }
+                Ok(((), db::revision::bump(tx).await?))
+            })
+        })
+        .await
+}
+
+/// Where a new object belongs if the client does not say: the domain that the token is for, or whose project.
+pub(crate) fn home_domain(caller: &Caller) -> String {
+    match &caller.scope {
+        TokenScope::Domain(domain) => domain.id.clone(),
+        TokenScope::Project(project) => project.domain.id.clone(),
+        TokenScope::Unscoped | TokenScope::System => caller.user_domain.id.clone(),
+    }
+}
+
+pub(crate) fn check_password(password: &Secret<String>) -> Result<()> {
+    match password.expose().len() {
+        0 => Err(Error::bad_request("The password must not be empty.")),
+        length if length > PASSWORD_MAX => {
+            Err(Error::bad_request(format!("The password is longer than {PASSWORD_MAX} bytes.")))
+        }
+        _ => Ok(()),
+    }
+}
+
+async fn hash(identity: &Identity, cx: &Cx, password: Option<Secret<String>>) -> Result<Option<String>> {
+    let Some(password) = password else { return Ok(None) };
+    check_password(&password)?;
+    identity.0.hasher.hash(cx, password).await.map(Some)
+}
+
+fn checked_default_project(id: Option<String>) -> Result<Option<String>> {
+    if let Some(id) = &id {
+        hanse_core::check_text("default_project_id", id, 64)?;
+    }
+    Ok(id)
+}
+
+/// None of the options that Keystone has for users is served yet; one that would be ignored is refused.
+fn check_user_options(user: &mut User, options: Attributes) -> Result<()> {
+    if options.contains_key("immutable") {
+        return Err(Error::bad_request("Users have no option immutable."));
+    }
+    set_options(&mut user.options, options)
+}

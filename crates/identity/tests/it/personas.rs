@@ -1,0 +1,128 @@
+//! Every route as everybody.
+
+use serde_json::{Value, json};
+
+use crate::cloud::{Cloud, PASSWORD, clouds, in_project};
+
+/// What nobody, a reader, a member, a manager (of another project than the objects belong to) and an admin get.
+/// `{project}`, `{user}`, … stand for objects that are none of theirs.
+const ROUTES: &[(&str, &str, [u16; 5])] = &[
+    ("GET", "", [300, 300, 300, 300, 300]),
+    ("GET", "/v3", [200, 200, 200, 200, 200]),
+    ("POST", "/v3/auth/tokens", [400, 400, 400, 400, 400]),
+    ("GET", "/v3/auth/tokens", [401, 404, 404, 404, 404]),
+    ("HEAD", "/v3/auth/tokens", [401, 404, 404, 404, 404]),
+    ("DELETE", "/v3/auth/tokens", [401, 404, 404, 404, 404]),
+    ("GET", "/v3/auth/catalog", [401, 200, 200, 200, 200]),
+    ("GET", "/v3/auth/projects", [401, 200, 200, 200, 200]),
+    ("GET", "/v3/auth/domains", [401, 200, 200, 200, 200]),
+    ("GET", "/v3/auth/system", [401, 200, 200, 200, 200]),
+    ("GET", "/v3/users", [401, 403, 403, 403, 200]),
+    ("POST", "/v3/users", [401, 403, 403, 403, 201]),
+    ("GET", "/v3/users/{user}", [401, 404, 404, 404, 200]),
+    ("PATCH", "/v3/users/{user}", [401, 404, 404, 404, 200]),
+    ("GET", "/v3/users/{user}/projects", [401, 404, 404, 404, 200]),
+    ("POST", "/v3/users/{user}/password", [401, 401, 401, 401, 401]),
+    ("GET", "/v3/projects", [401, 403, 403, 403, 200]),
+    ("POST", "/v3/projects", [401, 403, 403, 403, 201]),
+    ("GET", "/v3/projects/{project}", [401, 404, 404, 404, 200]),
+    ("PATCH", "/v3/projects/{project}", [401, 404, 404, 404, 200]),
+    ("GET", "/v3/domains", [401, 403, 403, 403, 200]),
+    ("POST", "/v3/domains", [401, 403, 403, 403, 201]),
+    ("GET", "/v3/domains/{domain}", [401, 404, 404, 404, 200]),
+    ("PATCH", "/v3/domains/{domain}", [401, 404, 404, 404, 200]),
+    ("GET", "/v3/roles", [401, 403, 403, 403, 200]),
+    ("POST", "/v3/roles", [401, 403, 403, 403, 201]),
+    ("GET", "/v3/roles/{role}", [401, 403, 403, 403, 200]),
+    ("PATCH", "/v3/roles/{role}", [401, 403, 403, 403, 200]),
+    ("GET", "/v3/role_assignments", [401, 403, 403, 403, 200]),
+    ("PUT", "/v3/projects/{project}/users/{user}/roles/{role}", [401, 403, 403, 403, 204]),
+    ("GET", "/v3/projects/{project}/users/{user}/roles", [401, 403, 403, 403, 200]),
+    ("GET", "/v3/projects/{project}/users/{user}/roles/{role}", [401, 403, 403, 403, 204]),
+    ("HEAD", "/v3/projects/{project}/users/{user}/roles/{role}", [401, 403, 403, 403, 204]),
+    ("DELETE", "/v3/projects/{project}/users/{user}/roles/{role}", [401, 403, 403, 403, 204]),
+    ("PUT", "/v3/domains/{domain}/users/{user}/roles/{role}", [401, 403, 403, 403, 204]),
+    ("GET", "/v3/domains/{domain}/users/{user}/roles", [401, 403, 403, 403, 200]),
+    ("GET", "/v3/domains/{domain}/users/{user}/roles/{role}", [401, 403, 403, 403, 204]),
+    ("DELETE", "/v3/domains/{domain}/users/{user}/roles/{role}", [401, 403, 403, 403, 204]),
+    ("PUT", "/v3/system/users/{user}/roles/{role}", [401, 403, 403, 403, 204]),
+    ("GET", "/v3/system/users/{user}/roles", [401, 403, 403, 403, 200]),
+    ("GET", "/v3/system/users/{user}/roles/{role}", [401, 403, 403, 403, 204]),
+    ("DELETE", "/v3/system/users/{user}/roles/{role}", [401, 403, 403, 403, 204]),
+    ("GET", "/v3/regions", [401, 200, 200, 200, 200]),
+    ("GET", "/v3/regions/RegionOne", [401, 200, 200, 200, 200]),
+    ("GET", "/v3/services", [401, 403, 403, 403, 200]),
+    ("GET", "/v3/services/{service}", [401, 403, 403, 403, 200]),
+    ("GET", "/v3/endpoints", [401, 403, 403, 403, 200]),
+    ("GET", "/v3/endpoints/{endpoint}", [401, 403, 403, 403, 200]),
+    ("DELETE", "/v3/roles/{role}", [401, 403, 403, 403, 204]),
+    ("DELETE", "/v3/users/{user}", [401, 404, 404, 404, 204]),
+    ("DELETE", "/v3/projects/{project}", [401, 404, 404, 404, 204]),
+    ("DELETE", "/v3/domains/{domain}", [401, 404, 404, 404, 403]),
+    // Paths that are not served must look alike to all who may call.
+    ("GET", "/v3/groups", [404, 404, 404, 404, 404]),
+    ("GET", "/v3/users/{user}/groups", [404, 404, 404, 404, 404]),
+];
+
+/// A body that the route takes; names differ from call to call.
+fn body(method: &str, path: &str, number: usize) -> String {
+    let noun = path.split('/').nth(2).unwrap_or_default().trim_end_matches('s');
+    let body = match (method, noun) {
+        ("POST", "user") if path.ends_with("/password") => {
+            json!({ "user": { "original_password": "wrong", "password": "new" } })
+        }
+        ("POST", "user" | "project" | "domain" | "role") => json!({ noun: { "name": format!("n{number}") } }),
+        ("PATCH", _) => json!({ noun: { "description": "changed" } }),
+        _ => return String::new(),
+    };
+    body.to_string()
+}
+
+/// Objects of another domain, and what the braces stand for.
+async fn objects(cloud: &Cloud, admin: &str) -> Vec<(&'static str, String)> {
+    let create = |noun: &'static str, body: Value| async move {
+        let made =
+            cloud.call("POST", &format!("/v3/{noun}s"), admin, json!({ noun: body })).await.expect(201);
+        made[noun]["id"].as_str().unwrap().to_owned()
+    };
+    let domain = create("domain", json!({ "name": "other" })).await;
+    let project = create("project", json!({ "name": "other", "domain_id": domain })).await;
+    let user = create("user", json!({ "name": "other", "domain_id": domain })).await;
+    let role = create("role", json!({ "name": "other" })).await;
+    let first = |noun: &'static str| async move {
+        let list = cloud.get(&format!("/v3/{noun}s"), admin).await.expect(200);
+        list[format!("{noun}s")][0]["id"].as_str().unwrap().to_owned()
+    };
+    vec![
+        ("{domain}", domain),
+        ("{project}", project),
+        ("{user}", user),
+        ("{role}", role),
+        ("{service}", first("service").await),
+        ("{endpoint}", first("endpoint").await),
+    ]
+}
+
+#[tokio::test]
+async fn every_route_answers_every_persona_as_it_should() {
+    for cloud in clouds().await {
+        let mut tokens = vec![None];
+        for role in ["reader", "member", "manager", "admin"] {
+            let name = format!("a-{role}");
+            cloud.ensure("office", &name, role).await;
+            tokens.push(Some(cloud.login(&name, PASSWORD, in_project("office")).await.token()));
+        }
+        let objects = objects(&cloud, tokens[4].as_deref().unwrap()).await;
+        let mut number = 0;
+        for (method, pattern, expected) in ROUTES {
+            let path = objects.iter().fold(pattern.to_string(), |path, (name, id)| path.replace(name, id));
+            let mut seen = Vec::new();
+            for token in &tokens {
+                number += 1;
+                let headers: Vec<_> = token.iter().map(|token| ("x-auth-token", token.as_str())).collect();
+                seen.push(cloud.send(method, &path, &headers, body(method, pattern, number)).await.status);
+            }
+            assert_eq!(seen, expected, "{method} {pattern} as nobody, reader, member, manager, admin");
+        }
+    }
+}
