@@ -36,7 +36,10 @@ impl Server {
         let (uid, gid) = ids()?;
         chown(&server.directory, Some(uid), Some(gid))?;
         std::fs::set_permissions(&server.directory, std::fs::Permissions::from_mode(0o711))?;
-        server.program("initdb", &["--auth=trust", "--username=postgres", "--no-sync", "--locale=C", "--encoding=UTF8"])?;
+        server.program(
+            "initdb",
+            &["--auth=trust", "--username=postgres", "--no-sync", "--locale=C", "--encoding=UTF8"],
+        )?;
         // What a test writes need not survive a power cut.
         let options = format!(
             "-k {} -c listen_addresses='' -c fsync=off -c full_page_writes=off -c max_connections=300",

@@ -25,20 +25,60 @@ const fn key(section: &'static str, name: &'static str, default: &'static str, m
 
 /// Every key there is, in the order of the reference.
 pub const KEYS: &[Key] = &[
-    key("", "state_dir", "\"/var/lib/hanse\"", "Directory of everything that the cloud keeps: state, keys, images, disks, logs."),
-    key("", "user", "\"hanse\"", "System user that the control plane and the guests run as; made by `hanse up` if it is missing."),
+    key(
+        "",
+        "state_dir",
+        "\"/var/lib/hanse\"",
+        "Directory of everything that the cloud keeps: state, keys, images, disks, logs.",
+    ),
+    key(
+        "",
+        "user",
+        "\"hanse\"",
+        "System user that the control plane and the guests run as; made by `hanse up` if it is missing.",
+    ),
     key("api", "listen", "\"127.0.0.1:8443\"", "Address and port of the APIs (TLS)."),
-    key("api", "public_url", "\"https://127.0.0.1:8443\"", "Address of the APIs as clients reach it; it stands in the catalog and in links."),
+    key(
+        "api",
+        "public_url",
+        "\"https://127.0.0.1:8443\"",
+        "Address of the APIs as clients reach it; it stands in the catalog and in links.",
+    ),
     key("api", "region", "\"RegionOne\"", "Name of the region in the catalog."),
     key("api", "connections", "4096", "Client connections open at once; further ones are refused."),
-    key("tls", "certificate", "", "PEM file with a certificate chain of your own; without it, the cloud's own CA issues one."),
+    key(
+        "tls",
+        "certificate",
+        "",
+        "PEM file with a certificate chain of your own; without it, the cloud's own CA issues one.",
+    ),
     key("tls", "key", "", "PEM file with the private key of that certificate."),
-    key("database", "url_file", "", "File (mode 0600) that holds a postgres:// address. Without it, state is kept in SQLite."),
+    key(
+        "database",
+        "url_file",
+        "",
+        "File (mode 0600) that holds a postgres:// address. Without it, state is kept in SQLite.",
+    ),
     key("identity", "token_minutes", "240", "How long a token is valid."),
     key("node", "name", "", "Name of this machine in the cloud; without it, its host name."),
-    key("hypervisor", "driver", "\"qemu\"", "What runs guests: \"qemu\", or \"sim\" to try the APIs without any guest."),
-    key("hypervisor", "accelerator", "\"auto\"", "\"kvm\", \"tcg\" (software, slow), or \"auto\": KVM if a trial guest really runs on it."),
-    key("network", "public_cidr", "\"172.24.4.0/24\"", "Addresses of the network `public`: gateways and floating IPs. Its first address is this host's."),
+    key(
+        "hypervisor",
+        "driver",
+        "\"qemu\"",
+        "What runs guests: \"qemu\", or \"sim\" to try the APIs without any guest.",
+    ),
+    key(
+        "hypervisor",
+        "accelerator",
+        "\"auto\"",
+        "\"kvm\", \"tcg\" (software, slow), or \"auto\": KVM if a trial guest really runs on it.",
+    ),
+    key(
+        "network",
+        "public_cidr",
+        "\"172.24.4.0/24\"",
+        "Addresses of the network `public`: gateways and floating IPs. Its first address is this host's.",
+    ),
     key("external", "uplink", "", "Interface through which guests reach the outside. Off unless set."),
     key("log", "level", "\"info\"", "\"error\", \"warn\", \"info\", \"debug\" or \"trace\"."),
     key("log", "total_mib", "64", "Size of all logs of one process together; the oldest are dropped."),
@@ -153,7 +193,6 @@ fn default_of<T: serde::de::DeserializeOwned>(section: &str, name: &str) -> Opti
 macro_rules! defaults {
     ($($type:ident $section:literal { $($field:ident),* })*) => {$(
         impl Default for $type {
-            #[expect(clippy::expect_used, reason = "a test reads every default")]
             fn default() -> $type {
                 $type { $($field: default_of($section, stringify!($field)).expect("a key with a default")),* }
             }
@@ -191,19 +230,25 @@ impl Config {
         match std::fs::read_to_string(file) {
             Ok(text) => Config::parse(&text)
                 .map_err(|error| Error::bad_request(format!("{}: {}", file.display(), error.message()))),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound && path.is_none() => Ok(Config::default()),
-            Err(error) => Err(Error::bad_request(format!("cannot read the configuration {}: {error}", file.display()))),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && path.is_none() => {
+                Ok(Config::default())
+            }
+            Err(error) => {
+                Err(Error::bad_request(format!("cannot read the configuration {}: {error}", file.display())))
+            }
         }
     }
 
     /// # Errors
     /// 400 for an unknown key (with the nearest known one), a wrong type or a value that makes no sense.
     pub fn parse(text: &str) -> Result<Config> {
-        let table: toml::Table =
-            text.parse().map_err(|error: toml::de::Error| Error::bad_request(error.to_string().trim_end().to_owned()))?;
+        let table: toml::Table = text
+            .parse()
+            .map_err(|error: toml::de::Error| Error::bad_request(error.to_string().trim_end().to_owned()))?;
         check_keys(&table)?;
-        let config: Config =
-            table.try_into().map_err(|error: toml::de::Error| Error::bad_request(error.to_string().trim_end().to_owned()))?;
+        let config: Config = table
+            .try_into()
+            .map_err(|error: toml::de::Error| Error::bad_request(error.to_string().trim_end().to_owned()))?;
         config.check()?;
         Ok(config)
     }
@@ -222,8 +267,11 @@ impl Config {
         if self.identity.token_minutes == 0 || self.identity.token_minutes > 60 * 24 * 30 {
             return wrong("identity.token_minutes must be between 1 and 43200 (30 days)");
         }
-        if !matches!(self.network.public_cidr.trunc(), IpNet::V4(net) if net == self.network.public_cidr && net.prefix_len() <= 28) {
-            return wrong("network.public_cidr must be an IPv4 network of /28 or larger, such as 172.24.4.0/24");
+        if !matches!(self.network.public_cidr.trunc(), IpNet::V4(net) if IpNet::V4(net) == self.network.public_cidr && net.prefix_len() <= 28)
+        {
+            return wrong(
+                "network.public_cidr must be an IPv4 network of /28 or larger, such as 172.24.4.0/24",
+            );
         }
         if !["error", "warn", "info", "debug", "trace"].contains(&self.log.level.as_str()) {
             return wrong("log.level must be error, warn, info, debug or trace");
@@ -259,7 +307,9 @@ fn unknown(name: &str) -> Error {
     known.extend(KEYS.iter().map(|key| key.section.to_owned()));
     known.sort_by_key(|candidate| distance(candidate, name));
     let nearest = known.first().map(String::as_str).unwrap_or_default();
-    Error::bad_request(format!("unknown key `{name}`; did you mean `{nearest}`? `hanse config reference` lists all"))
+    Error::bad_request(format!(
+        "unknown key `{name}`; did you mean `{nearest}`? `hanse config reference` lists all"
+    ))
 }
 
 fn full_name(key: &Key) -> String {
@@ -284,7 +334,9 @@ fn distance(a: &str, b: &str) -> usize {
 
 /// The reference: a configuration file in which everything is a comment.
 pub fn reference() -> String {
-    let mut text = String::from("# The configuration of Hanse. Every key is optional; what stands here is the default.\n");
+    let mut text = String::from(
+        "# The configuration of Hanse. Every key is optional; what stands here is the default.\n",
+    );
     let mut section = "";
     for key in KEYS {
         if key.section != section {

@@ -34,7 +34,10 @@ pub struct NodeHealth {
 
 /// The routes. The names of nodes and the metrics are for this machine alone.
 pub fn routes(db: Db, metrics: Metrics) -> Router {
-    Router::new().route("/healthz", get(healthz)).route("/metrics", get(show_metrics)).with_state((db, metrics))
+    Router::new()
+        .route("/healthz", get(healthz))
+        .route("/metrics", get(show_metrics))
+        .with_state((db, metrics))
 }
 
 async fn healthz(State((db, _)): State<(Db, Metrics)>, peer: Option<Extension<Peer>>) -> Response {
@@ -51,7 +54,8 @@ async fn healthz(State((db, _)): State<(Db, Metrics)>, peer: Option<Extension<Pe
                 connected: node.connected,
                 accelerator: node.hello.accelerator,
             });
-            Json(Health { release: env!("CARGO_PKG_VERSION").to_owned(), nodes: nodes.collect() }).into_response()
+            Json(Health { release: env!("CARGO_PKG_VERSION").to_owned(), nodes: nodes.collect() })
+                .into_response()
         }
     }
 }
@@ -90,7 +94,10 @@ pub async fn ask(cx: &Cx, address: SocketAddr, ca: &str, name: &str) -> Result<H
             .body(Empty::<axum::body::Bytes>::new())
             .context("cannot make a request")?;
         let response = sender.send_request(request).await.context("no answer")?;
-        let body = Limited::new(response.into_body(), 1 << 20).collect().await.map_err(|error| Error::internal(error.to_string()))?;
+        let body = Limited::new(response.into_body(), 1 << 20)
+            .collect()
+            .await
+            .map_err(|error| Error::internal(error.to_string()))?;
         serde_json::from_slice(&body.to_bytes()).context("the answer does not read")
     };
     tokio::time::timeout(Duration::from_secs(5), answer)

@@ -94,7 +94,9 @@ fn check_programs(config: &Config) -> Result<()> {
 
 fn is_on_path(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]).any(|at| at.join(program).is_file())
+    std::env::split_paths(&path)
+        .chain(["/usr/sbin".into(), "/sbin".into()])
+        .any(|at| at.join(program).is_file())
 }
 
 /// Writes what the operator's tools need: the CA's certificate and `clouds.yaml`.
@@ -159,7 +161,8 @@ fn ask(cx: &Cx, config: &Config, state: &State) -> Result<Health> {
         None => (state.ca_certificate(), serve::SERVER_NAME.to_owned()),
         Some(own) => (own.clone(), config.api.listen.ip().to_string()),
     };
-    let ca = std::fs::read_to_string(&certificate).context(format!("cannot read {}", certificate.display()))?;
+    let ca =
+        std::fs::read_to_string(&certificate).context(format!("cannot read {}", certificate.display()))?;
     let mut address = config.api.listen;
     if address.ip().is_unspecified() {
         address.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
@@ -206,7 +209,9 @@ fn attend(state: &State, mut children: Vec<(Role, std::process::Child)>) -> Resu
     }
     match ended {
         None => Ok(()),
-        Some(role) => Err(Error::unavailable(format!("the {} has ended: see {}", role.title(), state.logs().display()))),
+        Some(role) => {
+            Err(Error::unavailable(format!("the {} has ended: see {}", role.title(), state.logs().display())))
+        }
     }
 }
 
@@ -290,7 +295,7 @@ fn with_drivers<T>(
     work: impl AsyncFnOnce(&crate::agent::Drivers) -> Result<T>,
 ) -> Result<T> {
     crate::runtime(1)?.block_on(async {
-        let drivers = machine::drivers(config, state, cloud, CrashPoints::none())?;
+        let drivers = machine::drivers(config, state, cloud, CrashPoints::none()).await?;
         work(&drivers).await
     })
 }
@@ -325,7 +330,8 @@ pub fn reset(cx: &Cx, config: &Config, yes: bool) -> Result<()> {
         if path == state.cloud_file() {
             continue;
         }
-        let removed = if path.is_dir() { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) };
+        let removed =
+            if path.is_dir() { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) };
         removed.context(format!("cannot remove {}", path.display()))?;
     }
     if cloud.made_user {
@@ -339,9 +345,14 @@ pub fn reset(cx: &Cx, config: &Config, yes: bool) -> Result<()> {
 
 fn confirm(state: &State) -> Result<bool> {
     if !std::io::stdin().is_terminal() {
-        return Err(Error::bad_request("nobody is there to ask: `hanse reset --yes` removes everything without asking"));
+        return Err(Error::bad_request(
+            "nobody is there to ask: `hanse reset --yes` removes everything without asking",
+        ));
     }
-    print!("This removes every guest, disk, image and network of the cloud in {}. Type `yes`: ", state.path().display());
+    print!(
+        "This removes every guest, disk, image and network of the cloud in {}. Type `yes`: ",
+        state.path().display()
+    );
     std::io::stdout().flush().context("cannot ask")?;
     let mut answer = String::new();
     std::io::stdin().lock().read_line(&mut answer).context("cannot read the answer")?;

@@ -20,7 +20,8 @@ const FILES: u64 = 4;
 /// If the file cannot be opened.
 pub fn start(log: &config::Log, directory: Option<&Path>, name: &str) -> Result<()> {
     // Statements carry no values, but they are noise unless someone looks into the database.
-    let filter = tracing_subscriber::EnvFilter::new(format!("{},sqlx=warn,hyper=warn,h2=warn,rustls=warn", log.level));
+    let filter =
+        tracing_subscriber::EnvFilter::new(format!("{},sqlx=warn,hyper=warn,h2=warn,rustls=warn", log.level));
     let subscriber = tracing_subscriber::fmt().with_env_filter(filter);
     let done = match directory {
         None => subscriber.with_writer(std::io::stderr).try_init(),
@@ -114,8 +115,10 @@ mod tests {
         for number in 0..1000 {
             (&rotated).write_all(format!("line {number:04}\n").as_bytes()).unwrap();
         }
-        let sizes: u64 =
-            std::fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().metadata().unwrap().len()).sum();
+        let sizes: u64 = std::fs::read_dir(directory.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().metadata().unwrap().len())
+            .sum();
         assert!(sizes <= 4000, "{sizes}");
         let newest = std::fs::read_to_string(directory.path().join("serve.log")).unwrap();
         assert!(newest.ends_with("line 0999\n"));

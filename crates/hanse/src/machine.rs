@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hanse_core::{CrashPoints, Cx, Error, Result};
-use hanse_hypervisor::{Accelerator as Found, Hypervisor, metadata, qemu, sim};
+use hanse_hypervisor::{Hypervisor, qemu, sim};
 use hanse_node::reports::{Hello, PROTOCOL};
-use hanse_sdn::linux::{self, ExternalConfig};
 use hanse_sdn::PublicRange;
+use hanse_sdn::linux::{self, ExternalConfig};
 use hanse_storage::Storage;
 use ipnet::IpNet;
 
-use crate::agent::{Drivers, Machine};
+use crate::agent::{Drivers, Machine, metadata};
 use crate::config::{Accelerator, Config, Driver};
 use crate::process::{Role, Word, say};
 use crate::state::{Cloud, Owner, State};
@@ -29,7 +29,7 @@ pub async fn run(cx: &Cx, config: &Config) -> Result<()> {
     logging::start(&config.log, Some(&state.logs()), Role::Agent.name())?;
     let _held = take_role(&state, Role::Agent)?;
     let stop = stop_on_signal()?;
-    let drivers = drivers(config, &state, &cloud, CrashPoints::from_environment())?;
+    let drivers = drivers(config, &state, &cloud, CrashPoints::from_environment()).await?;
     let hello = hello(config, drivers.storage.as_ref()).await?;
     tracing::info!(node = hello.node, vcpus = hello.vcpus, memory_mib = hello.memory_mib, "agent starts");
     let machine = Machine::new(hello, drivers.clone(), &state.agent(), CrashPoints::from_environment());
@@ -52,7 +52,9 @@ pub fn require_root(what: &str) -> Result<()> {
     if nix::unistd::Uid::effective().is_root() {
         return Ok(());
     }
-    Err(Error::forbidden(format!("{what} needs root (it makes namespaces, taps and processes of another user): run it with sudo")))
+    Err(Error::forbidden(format!(
+        "{what} needs root (it makes namespaces, taps and processes of another user): run it with sudo"
+    )))
 }
 
 /// # Errors
@@ -70,20 +72,21 @@ pub fn cloud(state: &State) -> Result<Cloud> {
 ///
 /// # Errors
 /// If one of them cannot work here.
-pub fn drivers(config: &Config, state: &State, cloud: &Cloud, crash: CrashPoints) -> Result<Drivers> {
-    let owner = user::find(&config.user.0)?
-        .ok_or_else(|| Error::bad_request(format!("there is no user {}: `hanse up` makes it", config.user.0)))?;
+pub async fn drivers(config: &Config, state: &State, cloud: &Cloud, crash: CrashPoints) -> Result<Drivers> {
+    let owner = user::find(&config.user.0)?.ok_or_else(|| {
+        Error::bad_request(format!("there is no user {}: `hanse up` makes it", config.user.0))
+    })?;
     let directory = state.agent();
     match config.hypervisor.driver {
         Driver::Sim => Ok(Drivers {
-            hypervisor: Arc::new(sim::Sim::new(sim::World::open(&directory.join("sim"))?, crash.clone())),
+            hypervisor: Arc::new(sim::Sim::new(sim::World::journaled(directory.join("sim"))?, hook(&crash))),
             network: Arc::new(hanse_sdn::Sim::new(&cloud.id, public_range(config)?)?),
             storage: Arc::new(hanse_storage::Sim::with_capacity(1 << 50)),
         }),
         Driver::Qemu => Ok(Drivers {
             hypervisor: Arc::new(qemu(config, &directory, owner, crash.clone())?),
             network: Arc::new(network(config, cloud, owner, crash.clone())?),
-            storage: Arc::new(files(&directory, owner, crash)?),
+            storage: Arc::new(files(&directory, owner, crash).await?),
         }),
     }
 }
@@ -93,10 +96,10 @@ fn qemu(config: &Config, directory: &Path, owner: Owner, crash: CrashPoints) -> 
     settings.owner = Some(hanse_hypervisor::Owner { uid: owner.uid, gid: owner.gid });
     settings.accelerator = match config.hypervisor.accelerator {
         Accelerator::Auto => qemu::Choice::Auto,
-        Accelerator::Kvm => qemu::Choice::Fixed(Found::Kvm),
-        Accelerator::Tcg => qemu::Choice::Fixed(Found::Tcg),
+        Accelerator::Kvm => qemu::Choice::Kvm,
+        Accelerator::Tcg => qemu::Choice::Tcg,
     };
-    qemu::Qemu::new(settings, crash)
+    qemu::Qemu::new(settings, hook(&crash))
 }
 
 fn network(config: &Config, cloud: &Cloud, owner: Owner, crash: CrashPoints) -> Result<linux::Linux> {
@@ -105,16 +108,22 @@ fn network(config: &Config, cloud: &Cloud, owner: Owner, crash: CrashPoints) -> 
         external: ExternalConfig { range: public_range(config)?, uplink: config.external.uplink.clone() },
         tap_owner: linux::TapOwner { uid: owner.uid, gid: owner.gid },
         domain: "hanse.internal".to_owned(),
-        metadata: Arc::new(metadata::serve),
-        crash,
+        metadata: Arc::new(metadata::page),
+        crash: hook(&crash),
     })
 }
 
-fn files(directory: &Path, owner: Owner, crash: CrashPoints) -> Result<hanse_storage::Files> {
+/// The drivers' own kind of crash points, which cannot fail.
+fn hook(crash: &CrashPoints) -> Arc<dyn Fn(&'static str) + Send + Sync> {
+    let crash = crash.clone();
+    Arc::new(move |name| drop(crash.pass(name)))
+}
+
+async fn files(directory: &Path, owner: Owner, crash: CrashPoints) -> Result<hanse_storage::Files> {
     let mut options = hanse_storage::Options::new(directory.join("storage"));
     options.owner = Some(hanse_storage::Owner { uid: owner.uid, gid: owner.gid });
     options.crash = crash;
-    hanse_storage::Files::open(options)
+    hanse_storage::Files::open(options).await
 }
 
 fn public_range(config: &Config) -> Result<PublicRange> {
@@ -143,12 +152,14 @@ fn node_name(config: &Config) -> Result<String> {
     if let Some(name) = &config.node.name {
         return Ok(name.clone());
     }
-    let name = nix::unistd::gethostname().map_err(|error| Error::internal(format!("no host name: {error}")))?;
+    let name =
+        nix::unistd::gethostname().map_err(|error| Error::internal(format!("no host name: {error}")))?;
     Ok(name.to_string_lossy().into_owned())
 }
 
 fn memory_mib() -> Result<u64> {
-    let text = std::fs::read_to_string("/proc/meminfo").map_err(|error| Error::internal(error.to_string()))?;
+    let text =
+        std::fs::read_to_string("/proc/meminfo").map_err(|error| Error::internal(error.to_string()))?;
     text.lines()
         .find_map(|line| line.strip_prefix("MemTotal:")?.split_whitespace().next()?.parse::<u64>().ok())
         .map(|kib| kib >> 10)

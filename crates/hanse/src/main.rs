@@ -107,7 +107,18 @@ fn stop_on_signal() -> Result<tokio_util::sync::CancellationToken> {
 
 /// The role's lock on the state directory, for the life of the process.
 fn take_role(state: &state::State, role: Role) -> Result<state::Held> {
-    let held = state::hold(&role.lock_file(state), role.title())?;
+    let mut patience = 100;
+    let held = loop {
+        match state::hold(&role.lock_file(state), role.title()) {
+            Ok(held) => break held,
+            // A process that was killed holds its files until its last thread has ended.
+            Err(_) if patience > 0 && process::running(state, role).is_none() => {
+                patience -= 1;
+                std::thread::sleep(std::time::Duration::from_millis(50));
+            }
+            Err(error) => return Err(error),
+        }
+    };
     process::note_self(state, role)?;
     Ok(held)
 }

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use hanse_core::{Context, Cx, Error, Result};
 use hanse_crypto::{
-    CertificateAuthority, FernetKeys, FernetTokens, MasterKey, PasswordConfig, PasswordHasher, ReloadableCert, ServerCert,
-    secret_file,
+    CertificateAuthority, FernetKeys, FernetTokens, MasterKey, PasswordConfig, PasswordHasher,
+    ReloadableCert, ServerCert, secret_file,
 };
 use hanse_store::Db;
 use hanse_web::{Limits, Listener, Metrics};
@@ -38,7 +38,9 @@ pub fn read_errand() -> Result<Option<Errand>> {
     if text.trim().is_empty() {
         return Ok(None);
     }
-    serde_json::from_str(&text).map(Some).map_err(|_| Error::bad_request("standard input holds no errand of `hanse up`"))
+    serde_json::from_str(&text)
+        .map(Some)
+        .map_err(|_| Error::bad_request("standard input holds no errand of `hanse up`"))
 }
 
 /// Runs the control plane until it is told to stop.
@@ -67,7 +69,11 @@ pub async fn run(cx: &Cx, config: &Config, errand: Option<Errand>) -> Result<()>
     reload_on_hangup(cx.clone(), config.clone(), state.clone(), certificate)?;
     tracing::info!(listen = %config.api.listen, release = env!("CARGO_PKG_VERSION"), "control plane is ready");
     say(&Word::Ready);
-    tokio::join!(listener.run(router, stop.clone()), hub.run(socket, stop.clone()), runner.run(4, stop.clone()));
+    tokio::join!(
+        listener.run(router, stop.clone()),
+        hub.run(socket, stop.clone()),
+        runner.run(4, stop.clone())
+    );
     db.close().await;
     let _ = std::fs::remove_file(state.agent_socket());
     Ok(())
@@ -77,8 +83,9 @@ async fn database(cx: &Cx, config: &Config, state: &State) -> Result<Db> {
     match &config.database.url_file {
         None => Db::sqlite(cx, &state.database(), wiring::MIGRATIONS).await,
         Some(file) => {
-            let url = secret_file::read_checked(file, 4096)?
-                .ok_or_else(|| Error::bad_request(format!("database.url_file: there is no {}", file.display())))?;
+            let url = secret_file::read_checked(file, 4096)?.ok_or_else(|| {
+                Error::bad_request(format!("database.url_file: there is no {}", file.display()))
+            })?;
             let url = std::str::from_utf8(url.expose()).context("database.url_file")?.trim().to_owned();
             Db::postgres(cx, &url, wiring::MIGRATIONS).await
         }
@@ -100,6 +107,7 @@ fn server_certificate(cx: &Cx, config: &Config, state: &State) -> Result<ServerC
     if let (Some(chain), Some(key)) = (&config.tls.certificate, &config.tls.key) {
         return ServerCert::read(chain, key);
     }
+    secret_file::private_dir(&state.authority())?;
     let authority = CertificateAuthority::load_or_create(&state.authority(), cx)?;
     Ok(authority.renew_if_needed(cx, &state.authority(), &names(config))?.cert)
 }
@@ -131,7 +139,8 @@ fn agent_socket(path: &Path) -> Result<UnixListener> {
     // We hold the role's lock, so what lies there is a dead process's.
     let _ = std::fs::remove_file(path);
     let listener = UnixListener::bind(path).context(format!("cannot listen on {}", path.display()))?;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).context("cannot close the socket to others")?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))
+        .context("cannot close the socket to others")?;
     Ok(listener)
 }
 

@@ -114,7 +114,10 @@ impl State {
             Err(error) => return Err(Error::unavailable(format!("cannot read {}: {error}", file.display()))),
         };
         let cloud: Cloud = serde_json::from_str(&text).map_err(|_| {
-            Error::conflict(format!("{} is damaged: restore it from a copy, or `hanse reset` to begin anew", file.display()))
+            Error::conflict(format!(
+                "{} is damaged: restore it from a copy, or `hanse reset` to begin anew",
+                file.display()
+            ))
         })?;
         if cloud.layout > LAYOUT {
             return Err(Error::conflict(format!(
@@ -215,7 +218,10 @@ pub fn hold(path: &Path, who: &str) -> Result<Held> {
         .open(path)
         .context(format!("cannot open {}", path.display()))?;
     Flock::lock(file, FlockArg::LockExclusiveNonblock).map(Held).map_err(|_| {
-        Error::conflict(format!("another {who} holds {}: `hanse status` tells which, `hanse down` stops it", path.display()))
+        Error::conflict(format!(
+            "another {who} holds {}: `hanse status` tells which, `hanse down` stops it",
+            path.display()
+        ))
     })
 }
 

@@ -22,8 +22,21 @@ pub fn find_or_make(name: &str) -> Result<(Owner, bool)> {
     if let Some(owner) = find(name)? {
         return Ok((owner, false));
     }
-    run("useradd", &["--system", "--no-create-home", "--home-dir", "/nonexistent", "--shell", "/usr/sbin/nologin", "--user-group", name])?;
-    let owner = find(name)?.ok_or_else(|| Error::unavailable(format!("the user {name} was made but is not there")))?;
+    run(
+        "useradd",
+        &[
+            "--system",
+            "--no-create-home",
+            "--home-dir",
+            "/nonexistent",
+            "--shell",
+            "/usr/sbin/nologin",
+            "--user-group",
+            name,
+        ],
+    )?;
+    let owner = find(name)?
+        .ok_or_else(|| Error::unavailable(format!("the user {name} was made but is not there")))?;
     Ok((owner, true))
 }
 
@@ -52,7 +65,8 @@ fn run(program: &str, arguments: &[&str]) -> Result<()> {
 /// # Errors
 /// If the process was started as somebody else than root or this user.
 pub fn become_user(name: &str) -> Result<()> {
-    let owner = find(name)?.ok_or_else(|| Error::bad_request(format!("there is no user {name}: `hanse up` makes it")))?;
+    let owner = find(name)?
+        .ok_or_else(|| Error::bad_request(format!("there is no user {name}: `hanse up` makes it")))?;
     let (uid, gid) = (Uid::from_raw(owner.uid), Gid::from_raw(owner.gid));
     if Uid::effective() == uid {
         return Ok(());

@@ -20,19 +20,14 @@ use crate::health;
 use crate::process::Errand;
 
 /// The tables of everything, in the order in which they may refer to each other.
-pub const MIGRATIONS: &[Migrations] = &[
-    hanse_store::MIGRATIONS,
-    hanse_work::MIGRATIONS,
-    hanse_node::MIGRATIONS,
-    hanse_identity::MIGRATIONS,
-];
+pub const MIGRATIONS: &[Migrations] =
+    &[hanse_store::MIGRATIONS, hanse_work::MIGRATIONS, hanse_node::MIGRATIONS, hanse_identity::MIGRATIONS];
 
 /// What stands in the catalog.
 const CATALOG: &[CatalogEntry] = &[hanse_identity::CATALOG];
 
 /// What the control plane is made of.
 pub struct ControlPlane {
-    pub identity: Identity,
     pub hub: Hub,
     pub runner: Runner,
     pub router: Router,
@@ -83,12 +78,12 @@ pub fn control_plane(cx: &Cx, config: &Config, db: &Db, keys: &Keys, metrics: &M
         metrics: metrics.clone(),
         identity_url: format!("{}/identity", config.api.public_url).into(),
     };
-    let router = services.iter().fold(health::routes(db.clone(), metrics.clone()), |router, service| {
-        mount(router, service, &api)
-    });
+    let router = services
+        .iter()
+        .fold(health::routes(db.clone(), metrics.clone()), |router, service| mount(router, service, &api));
     let reconcilers = services.into_iter().flat_map(|service| service.reconcilers).collect();
     let runner = Runner::new(db.clone(), cx, reconcilers, CrashPoints::from_environment());
-    ControlPlane { identity, hub, runner, router }
+    ControlPlane { hub, runner, router }
 }
 
 /// Which reconciler a report of an agent wakes.
@@ -101,7 +96,8 @@ fn wakes() -> BTreeMap<Kind, &'static str> {
 /// # Errors
 /// If it cannot be written.
 pub async fn bootstrap(cx: &Cx, db: &Db, hasher: &PasswordHasher, errand: Errand) -> Result<()> {
-    hanse_identity::bootstrap(db, cx, hasher, BootstrapSpec { admin_password: errand.admin_password }).await?;
+    hanse_identity::bootstrap(db, cx, hasher, BootstrapSpec { admin_password: errand.admin_password })
+        .await?;
     let demo = ProjectUser {
         project: "demo".to_owned(),
         user: "demo".to_owned(),

@@ -7,7 +7,6 @@ use std::time::Duration;
 use axum::body::Body;
 use futures_util::TryStreamExt;
 use hanse_core::{Context, Cx, Error, Result, Uuid};
-use hanse_policy::Grant;
 use hanse_store::{Db, Engine};
 use http::{Method, Request, Response};
 use http_body_util::{BodyExt, Limited};
@@ -103,7 +102,7 @@ impl Hub {
         if self.db.engine() != Engine::Sqlite {
             return Ok(());
         }
-        let grant = Grant::reconciler(&self.cx, "node.hub", "all");
+        let grant = hanse_work::system_grant(&self.cx, "node.hub", "all");
         self.db.write(&self.cx, &grant, |tx| Box::pin(desired::all_disconnected(tx))).await
     }
 
@@ -164,7 +163,7 @@ impl Hub {
 
     async fn enter(&self, hello: &Hello, session: &Session) -> Result<()> {
         let cx = &self.cx;
-        let grant = Grant::reconciler(cx, "node.hub", &hello.node);
+        let grant = hanse_work::system_grant(cx, "node.hub", &hello.node);
         self.db.write(cx, &grant, |tx| Box::pin(desired::connected(tx, cx, hello))).await?;
         self.sessions().insert(hello.node.clone(), session.clone());
         Ok(())
@@ -179,7 +178,7 @@ impl Hub {
             }
             sessions.remove(node);
         }
-        let grant = Grant::reconciler(&self.cx, "node.hub", node);
+        let grant = hanse_work::system_grant(&self.cx, "node.hub", node);
         self.db.write(&self.cx, &grant, |tx| Box::pin(desired::disconnected(tx, node))).await
     }
 
@@ -221,7 +220,7 @@ impl Hub {
     async fn record(&self, node: &str, report: &Report) -> Result<()> {
         tracing::debug!(node, kind = report.kind.as_str(), id = %report.id, state = ?report.state, "report");
         let (cx, wakes) = (&self.cx, &self.wakes);
-        let grant = Grant::reconciler(cx, "node.hub", node);
+        let grant = hanse_work::system_grant(cx, "node.hub", node);
         self.db
             .write(cx, &grant, |tx| {
                 Box::pin(async move {

@@ -23,6 +23,11 @@ pub const MIGRATIONS: Migrations = Migrations {
     steps: &[Migration { version: 1, name: "work", sql: include_str!("../migrations/0001_work.sql") }],
 };
 
+/// The right to write of a part of the control plane that acts on nobody's behalf: the hub of the agents.
+pub fn system_grant(cx: &Cx, part: &'static str, id: &str) -> Grant {
+    Grant::reconciler(cx, part, id)
+}
+
 /// What a step says at its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {

@@ -17,9 +17,11 @@ pub struct Cloud {
 impl Cloud {
     /// Makes the namespace and the configuration; nothing runs yet. `extra` is appended to the configuration.
     pub fn new(name: &str, extra: &str) -> Cloud {
-        let directory = tempfile::Builder::new().prefix("hanse-e2e-").tempdir().expect("a temporary directory");
+        let directory =
+            tempfile::Builder::new().prefix("hanse-e2e-").tempdir().expect("a temporary directory");
         // The control plane is another user and must get through.
-        std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(0o711)).expect("permissions");
+        std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(0o711))
+            .expect("permissions");
         let namespace = format!("hanse-e2e-{name}-{}", std::process::id());
         ok(Command::new("ip").args(["netns", "add", &namespace]));
         let cloud = Cloud { namespace, directory };
@@ -81,7 +83,8 @@ impl Cloud {
     /// Runs the client and expects it to succeed; returns its JSON.
     pub fn openstack_json(&self, cloud: &str, arguments: &[&str]) -> Value {
         let text = ok(self.openstack(cloud).args(arguments).args(["-f", "json"]));
-        serde_json::from_str(&text).unwrap_or_else(|error| panic!("no JSON from {arguments:?}: {error}\n{text}"))
+        serde_json::from_str(&text)
+            .unwrap_or_else(|error| panic!("no JSON from {arguments:?}: {error}\n{text}"))
     }
 
     /// What `hanse status --json` says.
@@ -150,10 +153,8 @@ pub fn binary() -> PathBuf {
 
 /// Where `make` has installed the clients.
 fn tools() -> PathBuf {
-    std::env::var_os("HANSE_TOOLS").map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.tools/bin"),
-        PathBuf::from,
-    )
+    std::env::var_os("HANSE_TOOLS")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.tools/bin"), PathBuf::from)
 }
 
 /// Whether this machine can run these tests. Says that they are skipped if not, unless they are required.
@@ -168,7 +169,10 @@ pub fn possible() -> bool {
         return true;
     };
     let required = std::env::var("HANSE_REQUIRED_TESTS").unwrap_or_default();
-    assert!(!required.split(',').any(|area| area.trim() == "e2e"), "e2e is required, but {missing} is missing");
+    assert!(
+        !required.split(',').any(|area| area.trim() == "e2e"),
+        "e2e is required, but {missing} is missing"
+    );
     eprintln!("SKIPPED: {missing} is missing");
     false
 }

@@ -21,7 +21,8 @@ fn a_user_logs_in_and_an_admin_makes_projects_users_and_assignments() {
     let project = cloud.openstack_json("hanse-admin", &["project", "create", "blue"]);
     let user = cloud.openstack_json("hanse-admin", &["user", "create", "--password", "s3cret-Pass", "ada"]);
     ok(cloud.openstack("hanse-admin").args(["role", "add", "--project", "blue", "--user", "ada", "member"]));
-    let assignments = cloud.openstack_json("hanse-admin", &["role", "assignment", "list", "--names", "--user", "ada"]);
+    let assignments =
+        cloud.openstack_json("hanse-admin", &["role", "assignment", "list", "--names", "--user", "ada"]);
     assert_eq!(assignments[0]["Role"], "member", "{assignments}");
     assert_eq!(assignments[0]["Project"], "blue@Default", "{assignments}");
 
@@ -41,7 +42,15 @@ fn a_user_logs_in_and_an_admin_makes_projects_users_and_assignments() {
     assert!(wrong.contains("401"), "{wrong}");
 
     // Access ends with the role.
-    ok(cloud.openstack("hanse-admin").args(["role", "remove", "--project", "blue", "--user", "ada", "member"]));
+    ok(cloud.openstack("hanse-admin").args([
+        "role",
+        "remove",
+        "--project",
+        "blue",
+        "--user",
+        "ada",
+        "member",
+    ]));
     assert!(hanse_e2e::fails(as_ada().args(["token", "issue"])).contains("401"));
 
     // What was acknowledged survives a kill of the control plane at any time.
@@ -60,14 +69,16 @@ fn no_secret_stands_in_a_log_the_database_or_an_argument() {
     cloud.hanse_ok(&["up"]);
     let token = cloud.openstack_json("hanse", &["token", "issue"]);
     let token = token["id"].as_str().unwrap_or_default().to_owned();
-    let read = |name: &str| std::fs::read_to_string(cloud.state().join(name)).unwrap_or_default().trim().to_owned();
+    let read =
+        |name: &str| std::fs::read_to_string(cloud.state().join(name)).unwrap_or_default().trim().to_owned();
     let secrets = [token, read("operator/admin-password"), read("operator/demo-password")];
     assert!(secrets.iter().all(|secret| secret.len() >= 32));
 
     let mut places = Vec::new();
     for directory in ["logs", "control"] {
         for entry in std::fs::read_dir(cloud.state().join(directory)).into_iter().flatten().flatten() {
-            places.push((entry.path().display().to_string(), std::fs::read(entry.path()).unwrap_or_default()));
+            places
+                .push((entry.path().display().to_string(), std::fs::read(entry.path()).unwrap_or_default()));
         }
     }
     for role in ["control_plane", "agent"] {

@@ -34,7 +34,8 @@ fn what_is_wrong_is_said_in_one_line_with_what_to_do() {
     }
     let cloud = Cloud::new("wrong", SIM);
     let config = std::fs::read_to_string(cloud.config()).unwrap_or_default();
-    let write = |extra: &str| std::fs::write(cloud.config(), format!("{extra}\n{config}")).unwrap_or_default();
+    let write =
+        |extra: &str| std::fs::write(cloud.config(), format!("{extra}\n{config}")).unwrap_or_default();
     write("staet_dir = \"/x\"");
     assert!(cloud.hanse_fails(&["up"]).contains("did you mean `state_dir`"));
     write("");

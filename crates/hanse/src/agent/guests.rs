@@ -18,8 +18,12 @@ impl Machine {
     pub(super) async fn guest(&self, id: Uuid, revision: i64, guest: &Guest) -> Result<State> {
         let observed = self.0.drivers.hypervisor.observe(id).await?;
         match (guest.power, observed) {
-            (Power::Running, Observed::Running { applied, paused: None }) => self.adjust(id, revision, guest, &applied).await,
-            (Power::Running, Observed::Stopped { ended: Ended::ByGuest }) if self.was_started_for(id, revision) => {
+            (Power::Running, Observed::Running { applied, paused: None }) => {
+                self.adjust(id, revision, guest, &applied).await
+            }
+            (Power::Running, Observed::Stopped { ended: Ended::ByGuest })
+                if self.was_started_for(id, revision) =>
+            {
                 Ok(State::Stopped)
             }
             (Power::Running, _) => self.start(id, revision, guest).await,
@@ -36,7 +40,9 @@ impl Machine {
         self.0.drivers.hypervisor.remove(id).await?;
         self.0.crash.pass("agent.guest_removed")?;
         match std::fs::remove_file(self.0.started.join(id.to_string())) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error).context("cannot forget a guest"),
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(error).context("cannot forget a guest")
+            }
             _ => Ok(State::Gone),
         }
     }
@@ -85,7 +91,8 @@ impl Machine {
                 self.0.crash.pass("agent.disk_attached")?;
             }
         }
-        for disk in applied.disks.iter().filter(|disk| !guest.disks.iter().any(|wanted| wanted.id == **disk)) {
+        for disk in applied.disks.iter().filter(|disk| !guest.disks.iter().any(|wanted| wanted.id == **disk))
+        {
             hypervisor.detach_disk(id, *disk).await?;
             self.0.crash.pass("agent.disk_detached")?;
             // A disk that is to be removed waits for this.
@@ -99,7 +106,9 @@ impl Machine {
             hypervisor.attach_nic(id, nic, &plug).await?;
             self.0.crash.pass("agent.nic_attached")?;
         }
-        for port in applied.nics.iter().filter(|port| !guest.nics.iter().any(|wanted| wanted.port_id == **port)) {
+        for port in
+            applied.nics.iter().filter(|port| !guest.nics.iter().any(|wanted| wanted.port_id == **port))
+        {
             hypervisor.detach_nic(id, *port).await?;
             self.0.crash.pass("agent.nic_detached")?;
         }

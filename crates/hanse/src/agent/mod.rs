@@ -6,6 +6,7 @@
 
 mod disks;
 mod guests;
+pub mod metadata;
 mod network;
 mod reports;
 mod turns;
@@ -87,7 +88,12 @@ impl Machine {
             Error::unavailable(format!("cannot make {}", self.0.started.display())).because(error)
         })?;
         let work = async {
-            tokio::join!(self.clone().watch_network(), self.watch_guests(), self.look_again(), self.dial(socket));
+            tokio::join!(
+                self.clone().watch_network(),
+                self.watch_guests(),
+                self.look_again(),
+                self.dial(socket)
+            );
         };
         tokio::select! {
             () = stop.cancelled() => {}
@@ -186,10 +192,12 @@ impl Machine {
     fn judge(&self, kind: Kind, id: Uuid, error: &Error) -> (State, Option<Duration>) {
         let failures = self.0.turns.failed((kind, id));
         tracing::warn!(kind = kind.as_str(), %id, failures, %error, "cannot make it so");
-        let hopeless = matches!(error.kind(), ErrorKind::BadRequest | ErrorKind::NotFound | ErrorKind::NotImplemented);
+        let hopeless =
+            matches!(error.kind(), ErrorKind::BadRequest | ErrorKind::NotFound | ErrorKind::NotImplemented);
         // An unplug waits for the guest's operating system; it is asked again until it lets go.
         if hopeless || failures >= ATTEMPTS {
-            let reason = if error.kind() == ErrorKind::Internal { error.detail() } else { error.message().to_owned() };
+            let reason =
+                if error.kind() == ErrorKind::Internal { error.detail() } else { error.message().to_owned() };
             return (State::Failed { reason }, None);
         }
         let reason = format!("failed {failures} times, trying again: {}", error.detail());

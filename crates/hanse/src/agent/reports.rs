@@ -73,7 +73,10 @@ impl Reports {
                 let newer = reports.since(sent);
                 if let Some((number, _)) = newer.last() {
                     let (sent, batch) = (*number, newer.into_iter().map(|(_, report)| report));
-                    return Some((futures_util::stream::iter(batch.collect::<Vec<_>>()), (reports, newest, sent)));
+                    return Some((
+                        futures_util::stream::iter(batch.collect::<Vec<_>>()),
+                        (reports, newest, sent),
+                    ));
                 }
                 newest.changed().await.ok()?;
             }

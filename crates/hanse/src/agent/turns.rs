@@ -26,7 +26,11 @@ pub struct Turns {
 
 impl Default for Turns {
     fn default() -> Turns {
-        Turns { running: Arc::default(), failures: Arc::default(), permits: Arc::new(Semaphore::new(AT_ONCE)) }
+        Turns {
+            running: Arc::default(),
+            failures: Arc::default(),
+            permits: Arc::new(Semaphore::new(AT_ONCE)),
+        }
     }
 }
 
