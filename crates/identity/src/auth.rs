@@ -108,7 +108,15 @@ impl Identity {
                 }
             }
         }
-        let opened = self.shape(cx, &snapshot, &proved, &want)?;
+        let opened = match self.shape(cx, &snapshot, &proved, &want) {
+            Ok(opened) => opened,
+            Err(error) => {
+                if let Some(user_id) = &proved.user_id {
+                    self.note_refused(cx, user_id).await?;
+                }
+                return Err(error);
+            }
+        };
         let token = self.0.tokens.seal(cx, &opened.payload.encode())?;
         let grant = opened.caller.authorize(cx, AUTHENTICATE, Target::new(&opened.payload.user_id))?;
         self.0.db.write(cx, &grant, |_| Box::pin(async { Ok(()) })).await?;
@@ -172,8 +180,7 @@ impl Identity {
             }
             (Ok(_), _) => {
                 let target = person.map_or(account, |person| person.id.clone());
-                let refused = Grant::refused(cx, AUTHENTICATE, target);
-                self.0.db.write(cx, &refused, |_| Box::pin(async { Ok(()) })).await?;
+                self.note_refused(cx, &target).await?;
                 Err(unauthorized())
             }
             (Err(error), _) => {
@@ -181,6 +188,11 @@ impl Identity {
                 Err(error)
             }
         }
+    }
+
+    async fn note_refused(&self, cx: &Cx, account: &str) -> Result<()> {
+        let refused = Grant::refused(cx, AUTHENTICATE, account);
+        self.0.db.write(cx, &refused, |_| Box::pin(async { Ok(()) })).await
     }
 
     async fn is_password(&self, person: Option<&Person>, password: Secret<String>) -> Result<bool> {

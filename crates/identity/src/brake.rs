@@ -84,6 +84,10 @@ impl Brake {
         let mut attempts = self.attempts.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(window) = attempts.get_mut(key) {
             window.failures = window.failures.saturating_sub(1);
+            // What was refused before a hash was computed costs little, so it must leave nothing behind.
+            if window.failures == 0 {
+                attempts.remove(key);
+            }
         }
     }
 }
@@ -117,6 +121,7 @@ mod tests {
             brake.begin(Timestamp(0), &ada).unwrap();
             brake.forgive(&ada);
         }
+        assert!(brake.attempts.lock().unwrap().is_empty());
     }
 
     #[test]

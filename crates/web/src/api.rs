@@ -10,6 +10,7 @@ use axum::response::{IntoResponse, Response};
 use axum::{Extension, Router};
 use hanse_core::{Cx, Error, Kind, Microversion, VersionRange};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use tower::ServiceExt as _;
 
 use crate::call::{Authenticator, Open};
 use crate::fault::{Failure, FaultStyle, Pending};
@@ -65,7 +66,13 @@ pub fn mount(router: Router, service: &Service, api: &Api) -> Router {
         }))
         .layer(Extension(api.authenticator.clone()))
         .layer(DefaultBodyLimit::max(BODY_LIMIT));
-    router.nest(service.path, routes)
+    // Clients write the root of an API with and without a slash at its end; a nested route takes only the latter.
+    let root = routes.clone().map_request(|mut request: Request| {
+        let query = request.uri().query().map(|query| format!("?{query}")).unwrap_or_default();
+        *request.uri_mut() = format!("/{query}").parse().unwrap_or_default();
+        request
+    });
+    router.nest(service.path, routes).route_service(&format!("{}/", service.path), root)
 }
 
 impl Around {

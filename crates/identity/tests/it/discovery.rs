@@ -4,6 +4,7 @@ use crate::cloud::clouds;
 async fn the_version_documents_name_the_public_address() {
     for cloud in clouds().await {
         let versions = cloud.send("GET", "", &[], String::new()).await.expect(300);
+        assert_eq!(cloud.send("GET", "/", &[], String::new()).await.expect(300), versions);
         let version = &versions["versions"]["values"][0];
         assert_eq!(version["id"], "v3.14");
         assert_eq!(version["links"][0]["href"], "https://cloud.test/identity/v3/");

@@ -1,5 +1,7 @@
 //! Every route as everybody.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
 use crate::cloud::{Cloud, PASSWORD, clouds, in_project};
@@ -125,4 +127,38 @@ async fn every_route_answers_every_persona_as_it_should() {
             assert_eq!(seen, expected, "{method} {pattern} as nobody, reader, member, manager, admin");
         }
     }
+}
+
+/// The routes as the source of the router has them, so that none is forgotten here.
+fn served() -> BTreeSet<(String, String)> {
+    let source: String = include_str!("../../src/api.rs").split_whitespace().collect();
+    let mut served = BTreeSet::new();
+    for route in source.split(".route(").skip(1) {
+        let mut parts = route.split('"');
+        let (path, handlers) = (parts.nth(1).unwrap(), parts.next().unwrap());
+        let path = if path == "/" { "" } else { path };
+        for method in ["get", "post", "put", "patch", "delete"] {
+            if handlers.contains(&format!(",{method}(")) || handlers.contains(&format!(").{method}(")) {
+                served.insert((method.to_uppercase(), pattern(path)));
+            }
+        }
+    }
+    served
+}
+
+fn pattern(path: &str) -> String {
+    let part = |part: &str| {
+        if part.starts_with('{') || part == "RegionOne" { "{}".to_owned() } else { part.to_owned() }
+    };
+    path.trim_end_matches('/').split('/').map(part).collect::<Vec<_>>().join("/")
+}
+
+#[test]
+fn every_route_is_in_the_table() {
+    let tried: BTreeSet<_> =
+        ROUTES.iter().map(|(method, path, _)| (method.to_string(), pattern(path))).collect();
+    let served = served();
+    assert!(served.len() > 40, "{served:?}");
+    let forgotten: Vec<_> = served.difference(&tried).collect();
+    assert!(forgotten.is_empty(), "{forgotten:?}");
 }

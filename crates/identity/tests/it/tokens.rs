@@ -169,11 +169,12 @@ async fn disabling_ends_tokens_for_good() {
         let held = format!("/v3/projects/{project}/users/{user}/roles/{member}");
         cloud.call("PUT", &held, &admin, Value::Null).await.expect(204);
 
-        let login = || async {
+        let login_for = |scope: Value| {
             let user = json!({ "id": user, "password": PASSWORD });
             let identity = json!({ "methods": ["password"], "password": { "user": user } });
-            cloud.issue(identity, json!({ "project": { "id": project } })).await
+            cloud.issue(identity, scope)
         };
+        let login = || login_for(json!({ "project": { "id": project } }));
         for (noun, id) in [("user", &user), ("project", &project), ("domain", &acme)] {
             let token = login().await.token();
             cloud.get("/v3/auth/projects", &token).await.expect(200);
@@ -184,6 +185,9 @@ async fn disabling_ends_tokens_for_good() {
             cloud.get("/v3/auth/projects", &token).await.expect(401);
             cloud.on_token("GET", &admin, &token).await.expect(404);
             login().await.expect(401);
+            // Without a scope, only what befell the user itself counts.
+            let unscoped = if noun == "project" { 201 } else { 401 };
+            login_for(json!("unscoped")).await.expect(unscoped);
             set(true).await.expect(200);
             cloud.get("/v3/auth/projects", &token).await.expect(401);
             login().await.expect(201);

@@ -1,3 +1,6 @@
+use futures_util::future::join_all;
+use hanse_core::Secret;
+use hanse_identity::{BootstrapSpec, bootstrap};
 use serde_json::{Value, json};
 
 use crate::cloud::{PASSWORD, clouds};
@@ -154,5 +157,82 @@ async fn the_last_administrator_stays() {
         cloud.delete(&path, &deputy).await.expect(204);
         cloud.get(&path, &deputy).await.expect(404);
         cloud.get("/v3/users", &admin).await.expect(401);
+    }
+}
+
+#[tokio::test]
+async fn of_many_at_once_one_gets_the_name_and_nobody_an_error() {
+    for cloud in clouds().await {
+        let (admin, other) = (cloud.admin().await, cloud.second_process());
+        let (admin, cloud, other) = (&admin, &cloud, &other);
+        let create = |n: u32, name: String| async move {
+            let at = if n.is_multiple_of(2) { cloud } else { other };
+            at.call("POST", "/v3/users", admin, json!({ "user": { "name": name } })).await.status
+        };
+        let mut same = join_all((0..8).map(|n| create(n, "ada".to_owned()))).await;
+        same.sort();
+        assert_eq!(same, [201, 409, 409, 409, 409, 409, 409, 409]);
+        let different = join_all((0..8).map(|n| create(n, format!("user{n}")))).await;
+        assert_eq!(different, [201; 8]);
+    }
+}
+
+#[tokio::test]
+async fn starting_again_changes_nothing() {
+    for cloud in clouds().await {
+        let admin = cloud.admin().await;
+        let everything = || async {
+            let mut all = Vec::new();
+            for noun in ["users", "projects", "domains", "roles", "role_assignments"] {
+                all.push(cloud.get(&format!("/v3/{noun}"), &admin).await.expect(200));
+            }
+            all
+        };
+        let before = everything().await;
+        let admin_password = Secret::new("another".to_owned());
+        bootstrap(&cloud.db, &cloud.cx, &cloud.hasher, BootstrapSpec { admin_password }).await.unwrap();
+        cloud.ensure("demo", "demo", "member").await;
+        assert_eq!(everything().await, before);
+        cloud.login("admin", PASSWORD, Value::Null).await.expect(201);
+        cloud.login("admin", "another", Value::Null).await.expect(401);
+    }
+}
+
+#[tokio::test]
+async fn a_domain_reader_sees_its_domain_and_nothing_beyond() {
+    for cloud in clouds().await {
+        let admin = cloud.admin().await;
+        let make = |noun: &'static str, body: Value| {
+            let (cloud, admin) = (&cloud, &admin);
+            async move {
+                let made = cloud.call("POST", &format!("/v3/{noun}s"), admin, json!({ noun: body })).await;
+                made.expect(201)[noun]["id"].as_str().unwrap().to_owned()
+            }
+        };
+        let acme = make("domain", json!({ "name": "acme" })).await;
+        let ada = make("user", json!({ "name": "ada", "domain_id": acme, "password": PASSWORD })).await;
+        let web = make("project", json!({ "name": "web", "domain_id": acme })).await;
+        let reader = cloud.id("roles", "reader").await;
+        let held = format!("/v3/domains/{acme}/users/{ada}/roles/{reader}");
+        cloud.call("PUT", &held, &admin, Value::Null).await.expect(204);
+        let user = json!({ "id": ada, "password": PASSWORD });
+        let identity = json!({ "methods": ["password"], "password": { "user": user } });
+        let token = cloud.issue(identity, json!({ "domain": { "id": acme } })).await.token();
+
+        for (noun, own) in [("users", &ada), ("projects", &web)] {
+            let list = cloud.get(&format!("/v3/{noun}"), &token).await.expect(200);
+            let ids: Vec<_> = list[noun].as_array().unwrap().iter().map(|row| row["id"].clone()).collect();
+            assert_eq!(ids, [json!(own)], "{noun}");
+            cloud.get(&format!("/v3/{noun}/{own}"), &token).await.expect(200);
+            let other = cloud.get(&format!("/v3/{noun}?domain_id=default"), &token).await.expect(200);
+            assert_eq!(other[noun], json!([]));
+            let foreign = cloud.id(noun, "demo").await;
+            cloud.get(&format!("/v3/{noun}/{foreign}"), &token).await.expect(404);
+            cloud.delete(&format!("/v3/{noun}/{own}"), &token).await.expect(403);
+        }
+        let own = cloud.get(&format!("/v3/users/{ada}/projects"), &token).await.expect(200);
+        assert_eq!(own["projects"], json!([]));
+        cloud.get(&format!("/v3/domains/{acme}"), &token).await.expect(200);
+        cloud.get("/v3/domains/default", &token).await.expect(404);
     }
 }
