@@ -22,12 +22,8 @@ pub(crate) fn write(path: &Path, content: &[u8], owner: Option<Owner>) -> Result
     let what = || format!("cannot write {}", path.display());
     // What a crash has left behind may have another owner or mode.
     remove(Path::new(&temporary))?;
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&temporary)
-        .context(what())?;
+    let mut file =
+        OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary).context(what())?;
     if let Some(owner) = owner {
         fchown(&file, Some(owner.uid), Some(owner.gid)).context(what())?;
     }

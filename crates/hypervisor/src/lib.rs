@@ -15,7 +15,11 @@ use hanse_node::documents::{DiskFormat, Guest, Nic, Reboots};
 use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
 
+pub mod config_drive;
 mod files;
+pub mod metadata;
+pub mod qemu;
+mod qmp;
 pub mod sim;
 
 pub use files::Owner;
@@ -133,6 +137,7 @@ pub trait Hypervisor: Send + Sync {
     async fn start(&self, id: Uuid, guest: &Guest, disks: &[DiskPath], net: &NetPlug) -> Result<()>;
 
     /// Makes the guest not run: ACPI power button first, the plug after `grace`. Returns when it is down.
+    /// A guest that is down already counts as asked from then on ([`Ended::Asked`]).
     async fn stop(&self, id: Uuid, grace: Duration) -> Result<()>;
 
     /// Resets a running guest and notes `reboots` as done. Run again after a crash it may reset twice.
@@ -152,6 +157,10 @@ pub trait Hypervisor: Send + Sync {
     /// # Errors
     /// 503 if the guest's operating system does not release it in time; call again, the request stands.
     async fn detach_disk(&self, id: Uuid, disk: Uuid) -> Result<()>;
+
+    /// Tells a running guest that a disk of its has a new size, and makes the file so. Nothing to do for a guest
+    /// that does not run or does not have the disk: the storage driver resizes it then.
+    async fn resize_disk(&self, id: Uuid, disk: Uuid, size_bytes: u64) -> Result<()>;
 
     /// Plugs a NIC into a running guest. Errors as [`Hypervisor::attach_disk`].
     async fn attach_nic(&self, id: Uuid, nic: &Nic, net: &NetPlug) -> Result<()>;

@@ -59,8 +59,7 @@ impl World {
             let path = entry.context("cannot read the simulator's journal")?.path();
             let Some(id) = journal_id(&path) else { continue };
             let text = std::fs::read(&path).context(format!("cannot read {}", path.display()))?;
-            let guest =
-                serde_json::from_slice(&text).context(format!("{} is damaged", path.display()))?;
+            let guest = serde_json::from_slice(&text).context(format!("{} is damaged", path.display()))?;
             guests.insert(id, guest);
         }
         Ok(Arc::new(World::with(Some(directory), guests)))
@@ -109,6 +108,10 @@ impl World {
     /// The guest writes to its serial console.
     pub fn print(&self, id: Uuid, bytes: &[u8]) {
         self.change(id, |guest| guest.print(bytes));
+    }
+
+    pub fn is_running(&self, id: Uuid) -> bool {
+        self.guests().get(&id).is_some_and(|guest| guest.running.is_some())
     }
 
     /// How often the guest was started and how often it was reset.
@@ -183,7 +186,11 @@ impl Sim {
     }
 
     /// Changes a running guest; `Ok(None)` if it does not run or is not there.
-    fn running<T>(&self, id: Uuid, change: impl FnOnce(&mut SimGuest, &mut Applied) -> Result<T>) -> Result<Option<T>> {
+    fn running<T>(
+        &self,
+        id: Uuid,
+        change: impl FnOnce(&mut SimGuest, &mut Applied) -> Result<T>,
+    ) -> Result<Option<T>> {
         let mut guests = self.world.guests();
         let Some(guest) = guests.get_mut(&id) else { return Ok(None) };
         let Some(mut applied) = guest.running.take() else { return Ok(None) };
@@ -278,11 +285,9 @@ impl Hypervisor for Sim {
     async fn stop(&self, id: Uuid, _grace: Duration) -> Result<()> {
         self.world.check("stop")?;
         self.world.change(id, |guest| {
-            if guest.running.take().is_some() {
-                guest.ended = Ended::Asked;
-                if guest.obeys_acpi {
-                    guest.print(b"reboot: Power down\r\n");
-                }
+            guest.ended = Ended::Asked;
+            if guest.running.take().is_some() && guest.obeys_acpi {
+                guest.print(b"reboot: Power down\r\n");
             }
         });
         (self.crash)("hypervisor.stopped");
@@ -310,6 +315,10 @@ impl Hypervisor for Sim {
     async fn detach_disk(&self, id: Uuid, disk: Uuid) -> Result<()> {
         self.world.check("detach_disk")?;
         self.detach(id, &format!("disk {disk}"), |applied| take(&mut applied.disks, disk))
+    }
+
+    async fn resize_disk(&self, _id: Uuid, _disk: Uuid, _size_bytes: u64) -> Result<()> {
+        self.world.check("resize_disk")
     }
 
     async fn attach_nic(&self, id: Uuid, nic: &Nic, net: &NetPlug) -> Result<()> {
