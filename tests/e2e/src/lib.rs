@@ -26,7 +26,9 @@ impl Cloud {
         ok(Command::new("ip").args(["netns", "add", &namespace]));
         let cloud = Cloud { namespace, directory };
         ok(cloud.inside("ip").args(["link", "set", "lo", "up"]));
-        let config = format!("state_dir = \"{}\"\n{extra}\n", cloud.state().display());
+        // A user that is there: tests run side by side, and would take each other's away.
+        let user = if extra.contains("user = ") { "" } else { "user = \"nobody\"\n" };
+        let config = format!("state_dir = \"{}\"\n{user}{extra}\n", cloud.state().display());
         std::fs::write(cloud.config(), config).expect("the configuration");
         cloud
     }

@@ -9,11 +9,13 @@ fn up_down_up_again_and_reset() {
     if !possible() {
         return;
     }
-    let cloud = Cloud::new("life", SIM);
+    let user = format!("hanse-t{}", std::process::id());
+    let cloud = Cloud::new("life", &format!("user = \"{user}\"\n{SIM}"));
     assert!(cloud.hanse_fails(&["status"]).contains("`hanse up` makes one"));
     let first = cloud.hanse_ok(&["up"]);
     assert!(first.contains("started the control plane"), "{first}");
     assert!(first.contains("clouds.yaml"), "{first}");
+    hanse_e2e::ok(std::process::Command::new("id").arg(&user));
     let second = cloud.hanse_ok(&["up"]);
     assert!(second.contains("the control plane runs already"), "{second}");
     let status = cloud.status();
@@ -24,6 +26,7 @@ fn up_down_up_again_and_reset() {
     assert!(cloud.hanse_fails(&["reset"]).contains("--yes"), "nobody is there to ask");
     cloud.hanse_ok(&["reset", "--yes"]);
     assert!(!cloud.state().exists());
+    hanse_e2e::fails(std::process::Command::new("id").arg(&user));
     assert!(cloud.hanse_ok(&["reset", "--yes"]).contains("nothing to remove"));
 }
 
