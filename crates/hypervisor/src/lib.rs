@@ -40,6 +40,16 @@ pub struct DiskPath {
     pub serial: String,
     pub path: PathBuf,
     pub format: DiskFormat,
+    /// What shows through where the disk was not written yet. It is opened read-only and named to the hypervisor
+    /// explicitly, so that a name in the disk's own header, which a guest could write, is never followed.
+    pub backing: Option<Backing>,
+}
+
+/// See [`DiskPath::backing`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Backing {
+    pub path: PathBuf,
+    pub format: DiskFormat,
 }
 
 /// Where a guest's NICs are plugged in: taps that the network driver made.

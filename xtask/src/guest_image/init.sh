@@ -24,6 +24,13 @@ mkdir -p "$STATE"
 
 # The config drive is OpenStack's way to describe an instance without a network. FAT tools often write its label in
 # capitals. The files are copied, so that the drive may be detached afterwards.
+# A CD-ROM appears some time after its driver was loaded; there is one if there is a SCSI host.
+if ls -d /sys/class/scsi_host/host* >/dev/null 2>&1; then
+    for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+        [ -b /dev/sr0 ] && break
+        usleep 50000
+    done
+fi
 for label in config-2 CONFIG-2; do
     drive=$(findfs LABEL=$label 2>/dev/null) || continue
     mkdir -p /run/drive

@@ -14,7 +14,9 @@ const MODULES: &[&str] = &[
     "virtio_net",
     "virtio_rng",
     "virtio_balloon",
-    "vfat",      // a config drive is either this
+    "virtio_scsi", // a config drive is a CD-ROM behind this
+    "sr_mod",
+    "vfat",      // its file system is either this
     "nls_cp437", // with the two character sets that vfat asks for
     "nls_ascii",
     "isofs",  // or this

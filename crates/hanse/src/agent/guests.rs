@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use hanse_core::{Context, Result, Uuid};
 use hanse_crypto::secret_file;
-use hanse_hypervisor::{Applied, DiskPath, Ended, NetPlug, Observed};
+use hanse_hypervisor::{Applied, Backing, DiskPath, Ended, NetPlug, Observed};
 use hanse_node::documents::{Guest, Kind, Power};
 use hanse_node::reports::State;
 
@@ -30,6 +30,11 @@ impl Machine {
             (Power::Stopped { grace_seconds }, Observed::Running { .. }) => {
                 self.0.drivers.hypervisor.stop(id, Duration::from_secs(grace_seconds.into())).await?;
                 self.0.crash.pass("agent.guest_stopped")?;
+                Ok(State::Ready)
+            }
+            // So that the guest does not count as one that went down by itself when it is started again.
+            (Power::Stopped { .. }, Observed::Stopped { ended }) if ended != Ended::Asked => {
+                self.0.drivers.hypervisor.stop(id, Duration::ZERO).await?;
                 Ok(State::Ready)
             }
             (Power::Stopped { .. }, _) => Ok(State::Ready),
@@ -118,7 +123,8 @@ impl Machine {
 
     async fn disk_path(&self, id: Uuid, serial: &str) -> Result<DiskPath> {
         let file = self.disk_file(id).await?;
-        Ok(DiskPath { id, serial: serial.to_owned(), path: file.path, format: file.format })
+        let backing = file.backing.map(|backing| Backing { path: backing.path, format: backing.format });
+        Ok(DiskPath { id, serial: serial.to_owned(), path: file.path, format: file.format, backing })
     }
 
     fn plug(&self, guest: &Guest) -> NetPlug {

@@ -120,6 +120,17 @@ impl Machine {
     async fn watch_guests(&self) {
         use tokio::sync::broadcast::error::RecvError;
         let mut events = self.0.drivers.hypervisor.events();
+        // A driver watches the guests that it has looked at once.
+        match self.0.drivers.hypervisor.list().await {
+            Ok(guests) => {
+                for id in guests {
+                    if let Err(error) = self.0.drivers.hypervisor.observe(id).await {
+                        tracing::warn!(%id, %error, "cannot look at a guest");
+                    }
+                }
+            }
+            Err(error) => tracing::error!(%error, "cannot list the guests of this machine"),
+        }
         loop {
             match events.recv().await {
                 Ok(id) => self.poke(Kind::Guest, id),

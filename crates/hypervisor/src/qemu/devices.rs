@@ -46,13 +46,27 @@ pub fn disk_node(disk: &DiskPath) -> Value {
     // The guest's disk shall not fill the host's page cache, where the filesystem lets us say so.
     let direct = OpenOptions::new().read(true).custom_flags(libc::O_DIRECT).open(&disk.path).is_ok();
     let cache = json!({ "direct": direct, "no-flush": false });
-    json!({
-        "driver": match disk.format { DiskFormat::Raw => "raw", DiskFormat::Qcow2 => "qcow2" },
+    let mut node = json!({
+        "driver": disk.format.as_str(),
         "node-name": node(disk.id),
         "discard": "unmap",
         "cache": cache,
         "file": { "driver": "file", "filename": disk.path, "discard": "unmap", "cache": cache },
-    })
+    });
+    if disk.format == DiskFormat::Qcow2 {
+        node["backing"] = disk.backing.as_ref().map_or(Value::Null, |backing| {
+            // The host's cache serves all guests that share an image.
+            json!({
+                "driver": backing.format.as_str(),
+                "read-only": true,
+                "file": { "driver": "file", "filename": backing.path, "read-only": true },
+            })
+        });
+        if disk.backing.as_ref().is_some_and(|backing| backing.format == DiskFormat::Qcow2) {
+            node["backing"]["backing"] = Value::Null;
+        }
+    }
+    node
 }
 
 /// For `-device` and `device_add`.

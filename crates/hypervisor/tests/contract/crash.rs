@@ -44,7 +44,13 @@ struct Scene {
 impl Scene {
     fn disk(path: &std::path::Path) -> DiskPath {
         let id = path.file_stem().unwrap().to_str().unwrap().parse().unwrap();
-        DiskPath { id, serial: "serial".to_owned(), path: path.to_owned(), format: DiskFormat::Raw }
+        DiskPath {
+            id,
+            serial: "serial".to_owned(),
+            path: path.to_owned(),
+            format: DiskFormat::Raw,
+            backing: None,
+        }
     }
 
     async fn perform(&self, driver: &dyn Hypervisor, act: Act) -> hanse_core::Result<()> {

@@ -73,7 +73,7 @@ impl Host {
         let id = new_id();
         let path = self.directory.path().join(format!("{id}.raw"));
         std::fs::write(&path, content).unwrap();
-        DiskPath { id, serial: id.to_string(), path, format: DiskFormat::Raw }
+        DiskPath { id, serial: id.to_string(), path, format: DiskFormat::Raw, backing: None }
     }
 }
 

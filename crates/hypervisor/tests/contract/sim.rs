@@ -24,7 +24,13 @@ impl Fixture for Host {
 
     fn empty_disk(&self) -> DiskPath {
         let path = PathBuf::from("/nowhere");
-        DiskPath { id: suite::new_id(), serial: "serial".to_owned(), path, format: DiskFormat::Raw }
+        DiskPath {
+            id: suite::new_id(),
+            serial: "serial".to_owned(),
+            path,
+            format: DiskFormat::Raw,
+            backing: None,
+        }
     }
 
     fn play(&self, id: Uuid, behaviour: Behaviour) {
