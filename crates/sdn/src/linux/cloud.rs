@@ -1,9 +1,12 @@
 //! The namespace of bridges and taps, and the veth between it and the host.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::process::Stdio;
 
 use hanse_core::{Context, Error, Result, Uuid};
 use hanse_node::documents::Kind;
+use tokio::process::Command;
 
 use super::links::{Link, Links, Want};
 use super::netns::Namespace;
@@ -163,6 +166,10 @@ impl Linux {
     pub(super) async fn cloud(&self) -> Result<Links> {
         let namespace = Namespace::ensure(&self.names.namespace).await?;
         self.crash("sdn.named");
+        if !Path::new("/proc/sys/net/bridge").exists() {
+            // Nothing else makes the kernel load it. Whether it worked shows below.
+            let _ = Command::new("modprobe").arg("br_netfilter").stdin(Stdio::null()).status().await;
+        }
         let mut settings = super::quiet(false);
         settings.push(("bridge/bridge-nf-call-iptables".to_owned(), "1"));
         settings.push(("bridge/bridge-nf-call-ip6tables".to_owned(), "0"));

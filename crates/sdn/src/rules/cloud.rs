@@ -78,6 +78,7 @@ fn secured_port(text: &mut String, port: &PortPlan) {
     sources.entry(port.mac).or_default().push(Ipv4Addr::UNSPECIFIED.into());
     let arp = elements(sources_of(&sources).map(|(mac, network)| format!("{mac} . {mac} . {network}")));
     let macs = elements(sources.keys());
+    let own = own_addresses(port);
     let tap = &port.tap;
     let mark = port.mark;
     let _ = write!(
@@ -85,6 +86,7 @@ fn secured_port(text: &mut String, port: &PortPlan) {
         "  set mac_{tap} {{ type ether_addr; {macs} }}
   set arp_{tap} {{ type ether_addr . ether_addr . ipv4_addr; flags interval; {arp} }}
   set ip_{tap} {{ type ether_addr . ipv4_addr; flags interval; {ip} }}
+  set own_{tap} {{ type ether_addr . ipv4_addr; {own} }}
   chain from_{tap} {{
     ether saddr != @mac_{tap} drop
     ether type arp ether saddr . arp saddr ether . arp saddr ip @arp_{tap} accept
@@ -92,6 +94,7 @@ fn secured_port(text: &mut String, port: &PortPlan) {
     udp sport 67 drop
     meta mark set {mark:#010x}
     ip saddr 0.0.0.0 ip daddr 255.255.255.255 udp sport 68 udp dport 67 accept
+    ip daddr 169.254.169.254 ether saddr . ip saddr != @own_{tap} drop
     ether saddr . ip saddr @ip_{tap} accept
     drop
   }}
@@ -112,15 +115,21 @@ fn sources_of(sources: &BTreeMap<MacAddress, Vec<Ipv4Net>>) -> impl Iterator<Ite
     sources.iter().flat_map(|(mac, networks)| Ipv4Net::aggregate(networks).into_iter().map(|it| (*mac, it)))
 }
 
-/// Without port security everything passes but what would fool the service: it tells guests by their address.
+/// The metadata service tells guests by their address, so only its owner may speak to it under an address:
+/// neither one who may use it as a pair, nor one without port security.
+fn own_addresses(port: &PortPlan) -> String {
+    elements(port.addresses.iter().map(|(_, address)| format!("{} . {address}", port.mac)))
+}
+
+/// Without port security all else passes.
 fn open_port(text: &mut String, port: &PortPlan) {
     let tap = &port.tap;
-    let ip = elements(port.addresses.iter().map(|(_, address)| format!("{} . {address}", port.mac)));
+    let own = own_addresses(port);
     let _ = write!(
         text,
-        "  set ip_{tap} {{ type ether_addr . ipv4_addr; {ip} }}
+        "  set own_{tap} {{ type ether_addr . ipv4_addr; {own} }}
   chain from_{tap} {{
-    ip daddr 169.254.169.254 ether saddr . ip saddr != @ip_{tap} drop
+    ip daddr 169.254.169.254 ether saddr . ip saddr != @own_{tap} drop
     accept
   }}
 "
@@ -176,6 +185,8 @@ fn ip_table(text: &mut String, plan: &Plan, zones: &BTreeMap<String, u16>) {
     ct state invalid drop
     ct state related ct mark 0 accept
     ct direction reply ct mark 0 accept
+    ct state related drop
+    ct direction reply drop
     meta mark vmap @out
     drop
   }}
@@ -185,6 +196,8 @@ fn ip_table(text: &mut String, plan: &Plan, zones: &BTreeMap<String, u16>) {
     ct state invalid drop
     ct state related ct mark 0 accept
     ct direction reply ct mark 0 accept
+    ct state related drop
+    ct direction reply drop
     meta mark vmap @in
     drop
   }}

@@ -67,6 +67,7 @@ fn a_secured_port_sends_and_receives_under_its_own_addresses_only() {
   set arp_tapa { type ether_addr . ether_addr . ipv4_addr; flags interval; elements = { \
 02:00:00:00:00:01 . 02:00:00:00:00:01 . 0.0.0.0/32, 02:00:00:00:00:01 . 02:00:00:00:00:01 . 10.0.0.0/16 } }
   set ip_tapa { type ether_addr . ipv4_addr; flags interval; elements = { 02:00:00:00:00:01 . 10.0.0.0/16 } }
+  set own_tapa { type ether_addr . ipv4_addr; elements = { 02:00:00:00:00:01 . 10.0.0.5 } }
   chain from_tapa {
     ether saddr != @mac_tapa drop
     ether type arp ether saddr . arp saddr ether . arp saddr ip @arp_tapa accept
@@ -74,6 +75,7 @@ fn a_secured_port_sends_and_receives_under_its_own_addresses_only() {
     udp sport 67 drop
     meta mark set 0x000000a1
     ip saddr 0.0.0.0 ip daddr 255.255.255.255 udp sport 68 udp dport 67 accept
+    ip daddr 169.254.169.254 ether saddr . ip saddr != @own_tapa drop
     ether saddr . ip saddr @ip_tapa accept
     drop
   }
@@ -110,5 +112,5 @@ fn a_port_is_let_through_by_its_groups_and_else_refused() {
     let text = compile(&plan, &BTreeMap::new());
     assert!(text.contains("map to { type ifname : verdict; elements = { \"tapa\" : accept } }"));
     assert!(text.contains("map out { type mark : verdict;  }"), "no rules without port security");
-    assert!(text.contains("ip daddr 169.254.169.254 ether saddr . ip saddr != @ip_tapa drop"));
+    assert!(text.contains("ip daddr 169.254.169.254 ether saddr . ip saddr != @own_tapa drop"));
 }

@@ -53,7 +53,7 @@ pub fn compile(router: &RouterPlan) -> String {
 "
     );
     if gateway.snat {
-        text.push_str("    ip saddr @inside accept\n");
+        text.push_str("    accept\n");
     }
     let _ = write!(
         text,
@@ -71,7 +71,7 @@ pub fn compile(router: &RouterPlan) -> String {
     if gateway.snat {
         let _ = write!(
             text,
-            "    oifname \"{out}\" ip saddr @inside snat to {address}
+            "    oifname \"{out}\" snat to {address}
     ct status dnat ip saddr @inside snat to {address}
 "
         );
@@ -120,7 +120,7 @@ mod tests {
         for expected in [
             "map to_fixed { type ipv4_addr : ipv4_addr; elements = { 172.24.4.9 : 10.0.0.7 } }",
             "map to_floating { type ipv4_addr : ipv4_addr; elements = { 10.0.0.7 : 172.24.4.9 } }",
-            "oifname \"gw1\" ip saddr @inside snat to 172.24.4.5",
+            "oifname \"gw1\" snat to 172.24.4.5",
             "ct status dnat ip saddr @inside snat to 172.24.4.5",
             "set inside { type ipv4_addr; flags interval; elements = { 10.0.0.0/24 } }",
         ] {
@@ -132,8 +132,7 @@ mod tests {
     fn without_source_translation_only_floating_ips_get_out() {
         let text = compile(&router(false));
         assert!(!text.contains("snat to 172.24.4.5"));
-        assert!(!text.contains("ip saddr @inside accept"));
-        assert!(text.contains("ip saddr @floating_sources accept"));
+        assert!(text.contains("    ip saddr @floating_sources accept\n  }\n"));
         assert!(text.contains("policy drop"));
     }
 

@@ -227,7 +227,18 @@ fn a_crash_at_any_step_is_made_good_by_the_next_call() {
         let whole = snapshot(&host);
         let ending = steps(&host, None).await;
         assert_eq!(snapshot(&host), before);
+        let empty = Model::default();
+        host.restarted(None).apply(&model).await;
+        let emptying = steps(&host, Some(&empty)).await;
+        let nothing = snapshot(&host);
 
+        for step in emptying {
+            host.restarted(None).apply(&model).await;
+            crash(&host, step, Some(empty.clone())).await;
+            host.restarted(None).apply(&empty).await;
+            assert_eq!(snapshot(&host), nothing, "after a crash at step {step} of the emptying");
+        }
+        host.sdn.teardown().await.unwrap();
         for step in making {
             crash(&host, step, Some(model.clone())).await;
             host.restarted(None).apply(&model).await;

@@ -1,9 +1,13 @@
 //! DHCP and metadata.
 
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use hanse_node::documents::AddressPair;
 use hanse_sdn::Model;
 
-use crate::host::on_host;
-use crate::model::{id, network, open_group, port};
+use crate::host::{on_host, run, within};
+use crate::model::{id, mac, network, open_group, port};
 use crate::workload::Workload;
 
 /// What a guest's DHCP client does with what it is told.
@@ -62,11 +66,18 @@ fn a_guest_learns_its_address_and_settings_by_dhcp_and_reaches_its_neighbour() {
         assert!(b.pings("10.0.0.5"));
 
         // A stranger on the same network gets nothing.
-        model.ports.get_mut(&id(10)).unwrap().mac = crate::model::mac(99);
+        model.ports.get_mut(&id(10)).unwrap().mac = mac(99);
         host.apply(&model).await;
         a.ip("addr flush dev eth0");
         assert!(!a.exec("busybox udhcpc -i eth0 -n -q -f -t 2 -T 1 -s /bin/true").0);
     });
+}
+
+fn service_connects(workload: &Workload) -> bool {
+    within(&workload.namespace, || {
+        let address = SocketAddr::from(([169, 254, 169, 254], 80));
+        TcpStream::connect_timeout(&address, Duration::from_millis(700)).is_ok()
+    })
 }
 
 #[test]
@@ -88,6 +99,20 @@ fn each_guest_reads_its_own_metadata_also_where_two_networks_have_the_same_addre
             assert_eq!(workload.metadata("/etc/passwd").unwrap().0, 404);
         }
 
+        // From here on the service believes that the address of guest a is at b's MAC, as if b had won at ARP.
+        let service = format!("{}-s00000001000", host.namespace());
+        run(&format!("ip -n {service} neigh replace 10.0.0.5 lladdr {} dev eth0", mac(11)));
+        // Who may use another's address besides its own may not read the other's metadata under it.
+        let pair = AddressPair { mac: mac(11), address: "10.0.0.5/32".parse().unwrap() };
+        model.ports.get_mut(&b).unwrap().allowed_pairs = vec![pair];
+        host.apply(&model).await;
+        workloads[1].ip("addr add 10.0.0.5/24 dev eth0");
+        workloads[1].ip("route replace 169.254.169.254/32 via 10.0.0.2 src 10.0.0.5");
+        assert!(!service_connects(&workloads[1]));
+        workloads[1].ip("route replace 169.254.169.254/32 via 10.0.0.2 src 10.0.0.6");
+        assert!(service_connects(&workloads[1]));
+        model.ports.get_mut(&b).unwrap().allowed_pairs.clear();
+
         // Without port security the guest may use any address, but not to read another's metadata.
         model.ports.get_mut(&b).unwrap().port_security = false;
         host.apply(&model).await;
@@ -96,11 +121,7 @@ fn each_guest_reads_its_own_metadata_also_where_two_networks_have_the_same_addre
         b.ip("addr flush dev eth0");
         b.ip("addr add 10.0.0.5/24 dev eth0");
         b.ip("route add 169.254.169.254/32 via 10.0.0.2");
-        let connects = crate::host::within(&b.namespace, || {
-            let address = std::net::SocketAddr::from(([169, 254, 169, 254], 80));
-            std::net::TcpStream::connect_timeout(&address, std::time::Duration::from_millis(700)).is_ok()
-        });
-        assert!(!connects);
+        assert!(!service_connects(b));
 
         // A guest that is gone is not served any more.
         model.ports.remove(&a);

@@ -1,11 +1,15 @@
 //! What a guest must not do, and tenants that must not meet.
 
 use std::net::UdpSocket;
+use std::os::fd::AsRawFd;
 
 use hanse_node::documents::AddressPair;
 use hanse_sdn::Model;
+use nix::sys::socket::sockopt::ReceiveTimeout;
+use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, setsockopt, socket};
+use nix::sys::time::{TimeVal, TimeValLike};
 
-use crate::host::{eventually, on_host};
+use crate::host::{eventually, on_host, within};
 use crate::model::{mac, network, open_group, port};
 use crate::workload::Workload;
 
@@ -24,7 +28,7 @@ fn first_of(receiver: &UdpSocket, forged: impl FnOnce(), honest: impl Fn()) -> S
 }
 
 fn send(workload: &Workload, from: &str, to: &str, text: &str) {
-    crate::host::within(&workload.namespace, || {
+    within(&workload.namespace, || {
         let socket = UdpSocket::bind(from).unwrap();
         socket.send_to(text.as_bytes(), to).unwrap();
     });
@@ -61,6 +65,29 @@ fn a_guest_cannot_speak_under_an_address_that_is_not_its_own() {
         let forged_dhcp = || send(&evil, "10.0.0.5:67", "10.0.0.6:68", "forged");
         let honest_to_68 = || send(&evil, "10.0.0.5:6767", "10.0.0.6:68", "honest");
         assert_eq!(first_of(&client, forged_dhcp, honest_to_68), "honest", "a DHCP server of its own");
+
+        // A DHCP client has no address yet, but it has a MAC address.
+        let server = victim.udp(67);
+        evil.ip("addr flush dev eth0");
+        evil.ip("route add default dev eth0");
+        let discover = |text: &str| {
+            let send = || {
+                let socket = UdpSocket::bind("0.0.0.0:68").unwrap();
+                socket.set_broadcast(true).unwrap();
+                socket.send_to(text.as_bytes(), "255.255.255.255:67").unwrap();
+            };
+            within(&evil.namespace, send);
+        };
+        let forged_client = || {
+            evil.ip(&format!("link set eth0 address {}", mac(99)));
+            discover("forged");
+            evil.ip(&format!("link set eth0 address {}", mac(10)));
+        };
+        assert_eq!(first_of(&server, forged_client, || discover("honest")), "honest", "a DHCP client's MAC");
+        evil.ip("route flush dev eth0");
+        evil.ip("addr add 10.0.0.5/24 dev eth0");
+        evil.ip("addr add 10.0.0.99/24 dev eth0");
+        evil.ip(&format!("neigh replace 10.0.0.6 lladdr {} dev eth0", mac(11)));
 
         assert!(victim.ping_fails("10.0.0.99"), "an ARP answer for a foreign address");
         eventually("ARP gives up", || victim.ip("neigh show 10.0.0.99").contains("FAILED"));
@@ -101,6 +128,8 @@ fn two_tenants_with_the_same_addresses_both_work_and_do_not_meet() {
         let c2 = port(&mut model, 14, two, "10.0.0.7", &[all]);
         let [a1, b1, a2, b2, c2] = host.start(&model, [a1, b1, a2, b2, c2]).await;
 
+        // The bridge takes a moment to open its ports; what is sent before proves nothing.
+        assert!(a1.pings("10.0.0.6") && c2.pings("10.0.0.5"));
         let in_one = b1.udp(9999);
         let in_two = b2.udp(9999);
         // The same ports at both ends too: but for its zone this is one connection.
@@ -110,12 +139,11 @@ fn two_tenants_with_the_same_addresses_both_work_and_do_not_meet() {
         assert_eq!(&buffer[..length], b"from one");
         // In the first network the answer is allowed because of the question, in the second there was none and
         // no rule allows it.
-        in_one.send_to(b"answer", "10.0.0.5:1234").unwrap();
-        in_two.send_to(b"no answer", "10.0.0.5:1234").unwrap();
         let listening = a2.udp(1234);
-        send(&c2, "10.0.0.7:0", "10.0.0.5:1234", "honest");
-        let (length, _) = listening.recv_from(&mut buffer).unwrap();
-        assert_eq!(&buffer[..length], b"honest");
+        b2.ip(&format!("neigh replace 10.0.0.5 lladdr {} dev eth0", mac(12)));
+        let no_answer = || assert_eq!(in_two.send_to(b"forged", "10.0.0.5:1234").unwrap(), 6);
+        let honest = || send(&c2, "10.0.0.7:0", "10.0.0.5:1234", "honest");
+        assert_eq!(first_of(&listening, no_answer, honest), "honest");
 
         // Nobody in the first network is at an address that only the second has.
         assert!(a1.ping_fails("10.0.0.7"));
@@ -137,14 +165,25 @@ fn a_guest_sees_no_frames_for_others_and_no_ipv6_passes() {
         let ports = [(10, "10.0.0.5"), (11, "10.0.0.6"), (12, "10.0.0.7")]
             .map(|(number, address)| port(&mut model, number, lan, address, &[all]));
         let [a, b, c] = host.start(&model, ports).await;
-        // To a MAC address that the bridge has never seen, so that it floods; c takes every frame for its own.
-        c.ip("link set eth0 promisc on");
-        c.ip("addr add 10.0.0.66/32 dev lo");
-        let receiver = c.udp(9999);
+        // The bridge takes a moment to open its ports; what is sent before proves nothing.
+        assert!(a.pings("10.0.0.6") && a.pings("10.0.0.7"));
+        // To a MAC address that the bridge has never seen, so that it floods, and c takes every frame.
+        let sniffer = within(&c.namespace, || {
+            let all = SockProtocol::EthAll;
+            socket(AddressFamily::Packet, SockType::Raw, SockFlag::empty(), all).unwrap()
+        });
+        setsockopt(&sniffer, ReceiveTimeout, &TimeVal::seconds(5)).unwrap();
         a.ip(&format!("neigh replace 10.0.0.66 lladdr {} dev eth0", mac(66)));
-        let to_nobody = || send(&a, "10.0.0.5:0", "10.0.0.66:9999", "forged");
-        let honest = || send(&a, "10.0.0.5:0", "10.0.0.7:9999", "honest");
-        assert_eq!(first_of(&receiver, to_nobody, honest), "honest");
+        send(&a, "10.0.0.5:0", "10.0.0.66:9999", "forged");
+        send(&a, "10.0.0.5:0", "10.0.0.7:9999", "honest");
+        let mut buffer = [0; 2048];
+        loop {
+            let length = recv(sniffer.as_raw_fd(), &mut buffer, MsgFlags::empty()).unwrap();
+            assert!(!buffer[..length].ends_with(b"forged"), "a frame for somebody else");
+            if buffer[..length].ends_with(b"honest") {
+                break;
+            }
+        }
 
         for (workload, address) in [(&a, "fd00::5"), (&b, "fd00::6")] {
             workload.ip(&format!("addr add {address}/64 dev eth0 nodad"));

@@ -4,7 +4,7 @@ use hanse_node::documents::{FloatingIp, Route};
 use hanse_sdn::{Model, Sdn};
 
 use crate::host::{eventually, on_host, on_host_with, run, try_run};
-use crate::model::{id, network, open_group, port, public_network, router};
+use crate::model::{id, mac, network, open_group, port, public_network, router};
 use crate::workload::{Server, host_connects, host_is_denied, host_reaches};
 
 #[test]
@@ -52,7 +52,8 @@ fn guests_reach_other_networks_and_the_host_and_the_host_reaches_floating_ips() 
 
         // A floating IP moves to another guest, and its connections end.
         let mut connection = host_connects("172.24.4.30", 80);
-        assert!(connection.echoes());
+        let mut outward = a.connects("172.24.4.1", 8080);
+        assert!(connection.echoes() && outward.echoes());
         let moved = FloatingIp {
             id: id(200),
             floating: "172.24.4.30".parse().unwrap(),
@@ -61,6 +62,7 @@ fn guests_reach_other_networks_and_the_host_and_the_host_reaches_floating_ips() 
         model.routers.get_mut(&r).unwrap().floating_ips = vec![moved];
         host.apply(&model).await;
         assert!(!connection.echoes(), "the old connection goes on");
+        assert!(!outward.echoes(), "so does one from the inside");
         assert!(host_is_denied("172.24.4.30", 80), "the old guest");
         let in_b = b.serve(80);
         assert_eq!(host_reaches("172.24.4.30", 80), seen("172.24.4.1"));
@@ -70,19 +72,48 @@ fn guests_reach_other_networks_and_the_host_and_the_host_reaches_floating_ips() 
         let route =
             Route { destination: "10.9.0.0/16".parse().unwrap(), next_hop: "10.0.1.6".parse().unwrap() };
         model.routers.get_mut(&r).unwrap().routes = vec![route];
-        let pair = hanse_node::documents::AddressPair {
-            mac: crate::model::mac(12),
-            address: "10.9.0.0/16".parse().unwrap(),
-        };
+        let pair =
+            hanse_node::documents::AddressPair { mac: mac(12), address: "10.9.0.0/16".parse().unwrap() };
         model.ports.get_mut(&id(12)).unwrap().allowed_pairs = vec![pair];
         host.apply(&model).await;
         c.ip("addr add 10.9.1.1/32 dev lo");
         assert!(b.pings("10.9.1.1"));
+        assert!(c.exec("ping -c2 -W2 -I 10.9.1.1 172.24.4.1").0, "what is behind a route gets out, too");
 
         model.routers.get_mut(&r).unwrap().admin_up = false;
         host.apply(&model).await;
         assert!(a.ping_fails("10.0.2.5"), "a router that is switched off");
         drop((on_host, in_a, in_b));
+    });
+}
+
+#[test]
+fn a_floating_ip_that_moves_to_another_router_is_found_there_at_once() {
+    on_host(|host| async move {
+        let mut model = Model::default();
+        let public = public_network(&mut model, 1);
+        let one = network(&mut model, 2, "10.0.1");
+        let two = network(&mut model, 3, "10.0.1");
+        let all = open_group(&mut model, 9);
+        let a = port(&mut model, 10, one, "10.0.1.5", &[all]);
+        let b = port(&mut model, 11, two, "10.0.1.5", &[all]);
+        let floating = ("172.24.4.30", "10.0.1.5");
+        let first = router(&mut model, 20, &[(one, "10.0.1")], Some((public, "172.24.4.20")), &[floating]);
+        let second = router(&mut model, 30, &[(two, "10.0.1")], Some((public, "172.24.4.21")), &[]);
+        let [a, b] = host.start(&model, [a, b]).await;
+        a.routes("10.0.1.1", "10.0.1.2");
+        b.routes("10.0.1.1", "10.0.1.2");
+        let (in_a, in_b) = (a.serve(80), b.serve(81));
+        assert!(host_reaches("172.24.4.30", 80).is_some());
+        // The host has just learnt its MAC address, and would go on believing in it for a while.
+        let known = || run(&format!("ip neigh show 172.24.4.30 dev hn{}", host.cloud));
+        assert!(known().contains(&mac(22).to_string()));
+        let floating = std::mem::take(&mut model.routers.get_mut(&first).unwrap().floating_ips);
+        model.routers.get_mut(&second).unwrap().floating_ips = floating;
+        host.apply(&model).await;
+        eventually("the host hears of the new one", || known().contains(&mac(32).to_string()));
+        assert!(host_reaches("172.24.4.30", 81).is_some());
+        drop((in_a, in_b));
     });
 }
 

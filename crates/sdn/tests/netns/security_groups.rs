@@ -1,5 +1,8 @@
 //! Port groups: what is allowed passes, its answers pass, and all else is dropped, from the next packet on.
 
+use std::net::UdpSocket;
+use std::time::Duration;
+
 use hanse_node::documents::{Remote, RuleDirection};
 use hanse_sdn::Model;
 
@@ -47,13 +50,31 @@ fn rules_decide_who_reaches_what_and_take_effect_on_running_connections() {
         host.apply(&model).await;
         assert!(!by_membership.echoes(), "a connection that the lost membership allowed");
         assert!(by_rule.echoes());
+        let (asking, answering) = (b.udp(9998), a.udp(9999));
+        let mut buffer = [0; 16];
+        let mut asked = |asking: &UdpSocket| {
+            asking.send_to(b"?", "10.0.0.5:9999").unwrap();
+            answering.set_read_timeout(Some(Duration::from_millis(700))).unwrap();
+            answering.recv_from(&mut buffer).is_ok()
+        };
+        let answered = || {
+            answering.send_to(b"!", "10.0.0.6:9998").unwrap();
+            asking.set_read_timeout(Some(Duration::from_millis(700))).unwrap();
+            asking.recv_from(&mut [0; 16]).is_ok()
+        };
+        model.port_groups.get_mut(&web).unwrap().rules.push(ingress(Some(17), Some(9999)));
+        host.apply(&model).await;
+        assert!(asked(&asking) && answered());
         let rules = std::mem::take(&mut model.port_groups.get_mut(&web).unwrap().rules);
         model.port_groups.get_mut(&web).unwrap().rules = vec![egress()];
         host.apply(&model).await;
         assert!(!by_rule.echoes(), "a connection that the removed rule allowed");
+        assert!(!asked(&asking), "a question that the removed rule allowed");
+        assert!(!answered(), "answers to it, though the answering side may send anything");
         model.port_groups.get_mut(&web).unwrap().rules = rules;
         host.apply(&model).await;
         assert!(b.reaches("10.0.0.5", 80).is_some());
+        assert!(asked(&asking) && answered());
 
         // Without port security there are no rules.
         model.ports.get_mut(&id(10)).unwrap().port_security = false;
