@@ -206,7 +206,9 @@ impl Qemu {
         match self.live(held, directory).await {
             Ok(Some(_)) => Ok(()),
             Ok(None) => {
-                child.process.exited().await;
+                if !child.process.exited_within(GREETING_LIMIT).await {
+                    child.process.kill().await?;
+                }
                 let said = process::written(&child.output);
                 let said = if said.is_empty() { "it says nothing" } else { &said };
                 Err(Error::internal(format!("QEMU does not start guest {id}: {said}")))

@@ -24,7 +24,8 @@ async fn linux_finds_its_disks_releases_them_and_shuts_down() {
     let Some(host) = Host::new() else { return };
     let path = host.directory.path().join("root.qcow2");
     std::fs::copy(&image, &path).unwrap();
-    let root = DiskPath { id: new_id(), serial: "root".to_owned(), path, format: DiskFormat::Qcow2 };
+    let root =
+        DiskPath { id: new_id(), serial: "root".to_owned(), path, format: DiskFormat::Qcow2, backing: None };
     let driver = host.driver();
     let id = new_id();
     let mut linux = guest();

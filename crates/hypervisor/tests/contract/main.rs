@@ -4,6 +4,7 @@
 
 mod boot;
 mod crash;
+mod linux;
 mod qemu;
 mod sim;
 mod suite;
