@@ -25,6 +25,13 @@ use process::{Role, Word};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    if !matches!(cli.command, Command::Serve | Command::Agent) {
+        // `hanse status | head` ends quietly, as other programs do.
+        // SAFETY: the default action of a signal is no handler of ours, and no thread exists yet.
+        let _ = unsafe {
+            nix::sys::signal::signal(nix::sys::signal::Signal::SIGPIPE, nix::sys::signal::SigHandler::SigDfl)
+        };
+    }
     match run(&cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
