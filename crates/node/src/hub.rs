@@ -40,11 +40,19 @@ pub struct Hub {
     db: Db,
     cx: Cx,
     documents: Documents,
-    /// The reconciler to wake when a report of this kind says something new.
-    wakes: Arc<BTreeMap<Kind, &'static str>>,
+    wakes: Wakes,
     sessions: Arc<Mutex<HashMap<String, Session>>>,
     /// Notified for every session when there may be new documents.
     changed: tokio::sync::watch::Sender<()>,
+}
+
+/// Whom to wake. A reconciler that is woken for an object that is not its own finds nothing to do.
+#[derive(Clone, Default)]
+struct Wakes {
+    /// The reconcilers of the object, when a report of this kind says something new.
+    reports: BTreeMap<Kind, Vec<&'static str>>,
+    /// With the name of the node, when one connects.
+    joins: Vec<&'static str>,
 }
 
 #[derive(Clone)]
@@ -56,14 +64,23 @@ struct Session {
 impl Hub {
     pub fn new(db: Db, cx: &Cx, documents: Documents, wakes: BTreeMap<Kind, &'static str>) -> Hub {
         let (changed, _) = tokio::sync::watch::channel(());
-        Hub {
-            db,
-            cx: cx.background("hub"),
-            documents,
-            wakes: Arc::new(wakes),
-            sessions: Arc::default(),
-            changed,
-        }
+        let reports = wakes.into_iter().map(|(kind, reconciler)| (kind, vec![reconciler])).collect();
+        let wakes = Wakes { reports, joins: Vec::new() };
+        Hub { db, cx: cx.background("hub"), documents, wakes, sessions: Arc::default(), changed }
+    }
+
+    /// A report on this kind of object wakes this reconciler too.
+    #[must_use]
+    pub fn waking(mut self, kind: Kind, reconciler: &'static str) -> Hub {
+        self.wakes.reports.entry(kind).or_default().push(reconciler);
+        self
+    }
+
+    /// This reconciler is woken, with the name of the node, whenever one connects.
+    #[must_use]
+    pub fn waking_on_join(mut self, reconciler: &'static str) -> Hub {
+        self.wakes.joins.push(reconciler);
+        self
     }
 
     /// Accepts agents on a unix socket until `stop` is cancelled. Only root and our own user may connect.
@@ -162,9 +179,19 @@ impl Hub {
     }
 
     async fn enter(&self, hello: &Hello, session: &Session) -> Result<()> {
-        let cx = &self.cx;
+        let (cx, joins) = (&self.cx, &self.wakes.joins);
         let grant = hanse_work::system_grant(cx, "node.hub", &hello.node);
-        self.db.write(cx, &grant, |tx| Box::pin(desired::connected(tx, cx, hello))).await?;
+        self.db
+            .write(cx, &grant, |tx| {
+                Box::pin(async move {
+                    desired::connected(tx, cx, hello).await?;
+                    for reconciler in joins {
+                        hanse_work::wake(tx, cx, reconciler, &hello.node).await?;
+                    }
+                    Ok(())
+                })
+            })
+            .await?;
         self.sessions().insert(hello.node.clone(), session.clone());
         Ok(())
     }
@@ -219,15 +246,16 @@ impl Hub {
 
     async fn record(&self, node: &str, report: &Report) -> Result<()> {
         tracing::debug!(node, kind = report.kind.as_str(), id = %report.id, state = ?report.state, "report");
-        let (cx, wakes) = (&self.cx, &self.wakes);
+        let cx = &self.cx;
+        let wakes = self.wakes.reports.get(&report.kind).map_or(&[][..], Vec::as_slice);
         let grant = hanse_work::system_grant(cx, "node.hub", node);
         self.db
             .write(cx, &grant, |tx| {
                 Box::pin(async move {
-                    if desired::record(tx, cx, node, report).await?
-                        && let Some(kind) = wakes.get(&report.kind)
-                    {
-                        hanse_work::wake(tx, cx, kind, &report.id.to_string()).await?;
+                    if desired::record(tx, cx, node, report).await? {
+                        for reconciler in wakes {
+                            hanse_work::wake(tx, cx, reconciler, &report.id.to_string()).await?;
+                        }
                     }
                     Ok(())
                 })
