@@ -9,12 +9,14 @@ mod db;
 mod migrate;
 mod query;
 mod select;
+mod sort;
 
 pub use column::{Flag, FromColumn, Json, Value};
 pub use db::{Condition, Conn, Db, Engine, Step, Tx};
 pub use migrate::{Migration, Migrations};
 pub use query::{FromRow, Query, Row, query};
 pub use select::{Select, in_list};
+pub use sort::SortKey;
 
 /// The tables of this crate itself: the audit trail.
 pub const MIGRATIONS: Migrations = Migrations {

@@ -10,10 +10,10 @@ use crate::query::{FromRow, Query, query};
 /// A `SELECT` under construction.
 #[must_use]
 pub struct Select {
-    table: &'static str,
+    pub(crate) table: &'static str,
     columns: String,
-    values: Vec<Value>,
-    conditions: Vec<String>,
+    pub(crate) values: Vec<Value>,
+    pub(crate) conditions: Vec<String>,
 }
 
 impl Select {
@@ -45,6 +45,23 @@ impl Select {
     /// A condition without parameters.
     pub fn and(mut self, condition: &str) -> Select {
         self.conditions.push(condition.to_owned());
+        self
+    }
+
+    /// A condition of our own text in which each `?` stands for the next of `values`.
+    pub fn and_with<V: Into<Value>>(
+        mut self,
+        condition: &str,
+        values: impl IntoIterator<Item = V>,
+    ) -> Select {
+        let mut parts = condition.split('?');
+        let mut text = format!("({}", parts.next().unwrap_or_default());
+        for (part, value) in parts.zip(values) {
+            self.values.push(value.into());
+            text.push_str(&format!("${}{part}", self.values.len()));
+        }
+        text.push(')');
+        self.conditions.push(text);
         self
     }
 
@@ -118,7 +135,7 @@ impl Select {
     }
 
     /// The time of the row that a marker names, under the same conditions as the list.
-    fn created_at(&self, marker: &str) -> Query {
+    pub(crate) fn created_at(&self, marker: &str) -> Query {
         let mut values = self.values.clone();
         values.push(marker.into());
         let mut conditions = self.conditions.clone();
@@ -126,7 +143,7 @@ impl Select {
         bind_all(format!("SELECT created_at FROM {}{}", self.table, clause(&conditions)), values)
     }
 
-    fn finish(self, tail: &str) -> Query {
+    pub(crate) fn finish(self, tail: &str) -> Query {
         let sql = format!("SELECT {} FROM {}{}{tail}", self.columns, self.table, clause(&self.conditions));
         bind_all(sql, self.values)
     }

@@ -1,0 +1,4 @@
+//! SQL, and nothing else.
+
+pub mod data;
+pub mod images;
