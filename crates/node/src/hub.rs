@@ -43,6 +43,8 @@ pub struct Hub {
     documents: Documents,
     /// The reconciler to wake when a report of this kind says something new.
     wakes: Arc<BTreeMap<Kind, &'static str>>,
+    /// The reconcilers to wake, with the name of the node, when a node connects.
+    joins: Arc<[&'static str]>,
     sessions: Arc<Mutex<HashMap<String, Session>>>,
     /// Notified for every session when there may be new documents.
     changed: tokio::sync::watch::Sender<()>,
@@ -62,9 +64,17 @@ impl Hub {
             cx: cx.background("hub"),
             documents,
             wakes: Arc::new(wakes),
+            joins: Arc::default(),
             sessions: Arc::default(),
             changed,
         }
+    }
+
+    /// When a node connects, wakes these reconcilers with the name of the node as id.
+    #[must_use]
+    pub fn waking_on_join(mut self, reconcilers: Vec<&'static str>) -> Hub {
+        self.joins = reconcilers.into();
+        self
     }
 
     /// Accepts agents on a unix socket until `stop` is cancelled. Only root and our own user may connect.
@@ -163,9 +173,19 @@ impl Hub {
     }
 
     async fn enter(&self, hello: &Hello, session: &Session) -> Result<()> {
-        let cx = &self.cx;
+        let (cx, joins) = (&self.cx, &self.joins);
         let grant = Grant::reconciler(cx, "node.hub", &hello.node);
-        self.db.write(cx, &grant, |tx| Box::pin(desired::connected(tx, cx, hello))).await?;
+        self.db
+            .write(cx, &grant, |tx| {
+                Box::pin(async move {
+                    desired::connected(tx, cx, hello).await?;
+                    for kind in joins.iter() {
+                        hanse_work::wake(tx, cx, kind, &hello.node).await?;
+                    }
+                    Ok(())
+                })
+            })
+            .await?;
         self.sessions().insert(hello.node.clone(), session.clone());
         Ok(())
     }
