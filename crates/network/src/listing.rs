@@ -1,7 +1,7 @@
 //! Lists as Neutron's clients ask for them: filters by field, `fields`, `sort_key`, `sort_dir`, `limit`, `marker`,
 //! `page_reverse`.
 
-use hanse_core::{Direction, Page, Result};
+use hanse_core::{Direction, Result};
 use hanse_web::Params;
 use serde_json::{Map, Value};
 

@@ -89,7 +89,9 @@ fn draft(cx: &Cx, new: &NewSubnet, network: &NetworkRow) -> Result<SubnetRow> {
         4 => {}
         6 => return Err(no_ipv6()),
         other => {
-            return Err(invalid(format!("Invalid input for ip_version. Reason: '{other}' is not in [4, 6].")));
+            return Err(invalid(format!(
+                "Invalid input for ip_version. Reason: '{other}' is not in [4, 6]."
+            )));
         }
     }
     let cidr = parse_cidr(&new.cidr)?;
