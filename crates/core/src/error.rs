@@ -68,6 +68,7 @@ impl Kind {
 /// An error with a public message and, behind it, what the operator should see.
 pub struct Error {
     kind: Kind,
+    name: Option<&'static str>,
     message: String,
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
@@ -96,7 +97,7 @@ constructors! {
 
 impl Error {
     pub fn new(kind: Kind, message: impl Into<String>) -> Error {
-        Error { kind, message: message.into(), source: None }
+        Error { kind, name: None, message: message.into(), source: None }
     }
 
     /// `what` is the noun as the API names it, `id` what the client asked for.
@@ -108,6 +109,7 @@ impl Error {
     pub fn internal(context: impl Into<String>) -> Error {
         Error {
             kind: Kind::Internal,
+            name: None,
             message: "An unexpected error occurred; the operator finds it under the request id.".to_owned(),
             source: Some(context.into().into()),
         }
@@ -120,8 +122,20 @@ impl Error {
         self
     }
 
+    /// Gives the error the name that an API's clients tell it by, beside its status (`SecurityGroupRuleExists`).
+    #[must_use]
+    pub fn named(mut self, name: &'static str) -> Error {
+        self.name = Some(name);
+        self
+    }
+
     pub fn kind(&self) -> Kind {
         self.kind
+    }
+
+    /// See [`Error::named`].
+    pub fn name(&self) -> Option<&'static str> {
+        self.name
     }
 
     /// What the client may read.

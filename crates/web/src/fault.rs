@@ -68,7 +68,8 @@ impl FaultStyle {
                 json_response(status, &json!({ nova_name(error.kind()): fault }))
             }
             FaultStyle::Neutron => {
-                let body = json!({"type": neutron_type(error.kind()), "message": message, "detail": ""});
+                let name = error.name().unwrap_or_else(|| neutron_type(error.kind()));
+                let body = json!({"type": name, "message": message, "detail": ""});
                 json_response(status, &json!({ "NeutronError": body }))
             }
             FaultStyle::Placement => {
