@@ -7,6 +7,7 @@ mod health;
 mod lifecycle;
 mod logging;
 mod machine;
+mod ports;
 mod process;
 mod serve;
 mod state;

@@ -312,6 +312,13 @@ impl Hub {
         self.session(node)?.call(Method::DELETE, image_path(id), Body::empty()).await.map(drop)
     }
 
+    /// The nodes that are connected to this process, by name.
+    pub fn connected(&self) -> Vec<String> {
+        let mut names: Vec<String> = self.sessions().keys().cloned().collect();
+        names.sort();
+        names
+    }
+
     fn session(&self, node: &str) -> Result<Session> {
         let session = self.sessions().get(node).cloned();
         session.ok_or_else(|| Error::unavailable(format!("The node {node} is not connected; try again.")))
