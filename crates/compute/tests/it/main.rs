@@ -1,0 +1,9 @@
+//! The Compute API through the real router, store, policy and agent contract, on both engines.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
+
+mod agent;
+mod flavors;
+mod harness;
+mod keypairs;
+mod ports;
+mod servers;
