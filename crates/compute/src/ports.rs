@@ -10,6 +10,7 @@ use async_trait::async_trait;
 use hanse_core::{Cx, Result, Uuid};
 use hanse_node::documents::{ImageRef, MacAddress, Nic};
 use hanse_policy::Caller;
+use hanse_work::Turn;
 use serde::{Deserialize, Serialize};
 
 pub use null::{NoNetworks, NoVolumes};
@@ -129,13 +130,13 @@ pub trait Networks: Send + Sync {
     ///
     /// # Errors
     /// 400, 403, 404 and 409 are final: the server cannot be built.
-    async fn ensure_ports(&self, cx: &Cx, owner: &PortOwner, nics: &[PlannedNic]) -> Result<Plugged>;
+    async fn ensure_ports(&self, turn: &Turn, owner: &PortOwner, nics: &[PlannedNic]) -> Result<Plugged>;
 
     /// Deletes the ports that are ours, unbinds the others, whatever is left of them.
     ///
     /// # Errors
     /// If it cannot be done now.
-    async fn release_ports(&self, cx: &Cx, server_id: Uuid, nics: &[PlannedNic]) -> Result<()>;
+    async fn release_ports(&self, turn: &Turn, server_id: Uuid, nics: &[PlannedNic]) -> Result<()>;
 
     /// The ports of these servers.
     ///
@@ -187,13 +188,13 @@ pub trait Volumes: Send + Sync {
     ///
     /// # Errors
     /// 400, 403, 404 and 409 are final: it cannot be attached.
-    async fn ensure_attached(&self, cx: &Cx, wanted: &VolumeUse) -> Result<()>;
+    async fn ensure_attached(&self, turn: &Turn, wanted: &VolumeUse) -> Result<()>;
 
     /// The server no longer has it.
     ///
     /// # Errors
     /// If it cannot be done now.
-    async fn release(&self, cx: &Cx, volume_id: Uuid, server_id: Uuid) -> Result<()>;
+    async fn release(&self, turn: &Turn, volume_id: Uuid, server_id: Uuid) -> Result<()>;
 }
 
 /// How much of compute a project may use.

@@ -73,6 +73,7 @@ pub const KEYS: &[Key] = &[
         "\"auto\"",
         "\"kvm\", \"tcg\" (software, slow), or \"auto\": KVM if a trial guest really runs on it.",
     ),
+    key("compute", "cpu_allocation_ratio", "4.0", "How many virtual CPUs are given out for each real one."),
     key(
         "network",
         "public_cidr",
@@ -95,6 +96,7 @@ pub struct Config {
     pub identity: Identity,
     pub node: Node,
     pub hypervisor: Hypervisor,
+    pub compute: Compute,
     pub network: Network,
     pub external: External,
     pub log: Log,
@@ -166,6 +168,12 @@ pub struct Hypervisor {
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default)]
+pub struct Compute {
+    pub cpu_allocation_ratio: f64,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default)]
 pub struct Network {
     pub public_cidr: IpNet,
 }
@@ -204,6 +212,7 @@ defaults! {
     Api "api" { listen, public_url, region, connections }
     Identity "identity" { token_minutes }
     Hypervisor "hypervisor" { driver, accelerator }
+    Compute "compute" { cpu_allocation_ratio }
     Network "network" { public_cidr }
     Log "log" { level, total_mib }
 }
@@ -272,6 +281,9 @@ impl Config {
             return wrong(
                 "network.public_cidr must be an IPv4 network of /28 or larger, such as 172.24.4.0/24",
             );
+        }
+        if !(0.1..=64.0).contains(&self.compute.cpu_allocation_ratio) {
+            return wrong("compute.cpu_allocation_ratio must be between 0.1 and 64");
         }
         if !["error", "warn", "info", "debug", "trace"].contains(&self.log.level.as_str()) {
             return wrong("log.level must be error, warn, info, debug or trace");

@@ -62,7 +62,7 @@ pub async fn run(cx: &Cx, config: &Config, errand: Option<Errand>) -> Result<()>
     let db = database(cx, config, &state).await?;
     let keys = keys(cx, &state)?;
     if let Some(errand) = errand {
-        wiring::bootstrap(cx, &db, &keys.hasher, errand).await?;
+        wiring::bootstrap(cx, config, &db, &keys, errand).await?;
     }
     let ControlPlane { hub, runner, router, .. } = wiring::control_plane(cx, config, &db, &keys, &metrics);
     let socket = agent_socket(&state.agent_socket())?;

@@ -1,30 +1,38 @@
 //! The one file that knows every service.
 
-use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use hanse_core::{CrashPoints, Cx, Result};
+use hanse_compute::ports::{NoVolumes, Quota};
+use hanse_core::{CrashPoints, Cx, Error, Result};
 use hanse_crypto::{FernetTokens, MasterKey, PasswordHasher};
 use hanse_identity::{BootstrapSpec, Deps, Identity, ProjectUser, Settings};
+use hanse_network::{External, Network};
 use hanse_node::desired::{Documents, Sealer};
 use hanse_node::documents::Kind;
 use hanse_node::hub::Hub;
 use hanse_store::{Db, Migrations};
-use hanse_web::{Api, CatalogEntry, Metrics, Service, mount};
+use hanse_web::{Api, Metrics, Service, mount};
 use hanse_work::Runner;
+use ipnet::IpNet;
 
 use crate::config::Config;
 use crate::health;
+use crate::ports::{ImageService, NetworkService, NodeStore};
 use crate::process::Errand;
 
 /// The tables of everything, in the order in which they may refer to each other.
-pub const MIGRATIONS: &[Migrations] =
-    &[hanse_store::MIGRATIONS, hanse_work::MIGRATIONS, hanse_node::MIGRATIONS, hanse_identity::MIGRATIONS];
-
-/// What stands in the catalog.
-const CATALOG: &[CatalogEntry] = &[hanse_identity::CATALOG];
+pub const MIGRATIONS: &[Migrations] = &[
+    hanse_store::MIGRATIONS,
+    hanse_work::MIGRATIONS,
+    hanse_node::MIGRATIONS,
+    hanse_identity::MIGRATIONS,
+    hanse_image::MIGRATIONS,
+    hanse_network::MIGRATIONS,
+    hanse_compute::MIGRATIONS,
+];
 
 /// What the control plane is made of.
 pub struct ControlPlane {
@@ -40,38 +48,54 @@ pub struct Keys {
     pub hasher: Arc<PasswordHasher>,
 }
 
-/// Seals desired documents under the master key.
-struct DocumentSealer(Arc<MasterKey>);
+/// Seals what services keep under the master key: desired documents, user data.
+struct MasterSealer(Arc<MasterKey>);
 
-const DOCUMENTS: &str = "node documents";
+const PURPOSE: &str = "documents";
 
-impl Sealer for DocumentSealer {
+impl Sealer for MasterSealer {
     fn seal(&self, cx: &Cx, plain: &[u8]) -> Result<Vec<u8>> {
-        self.0.seal(cx, DOCUMENTS, plain)
+        self.0.seal(cx, PURPOSE, plain)
     }
 
     fn open(&self, sealed: &[u8]) -> Result<Vec<u8>> {
-        Ok(self.0.open(DOCUMENTS, sealed)?.expose().clone())
+        Ok(self.0.open(PURPOSE, sealed)?.expose().clone())
     }
 }
 
 /// Puts the services together.
 pub fn control_plane(cx: &Cx, config: &Config, db: &Db, keys: &Keys, metrics: &Metrics) -> ControlPlane {
-    let documents = Documents::new(Arc::new(DocumentSealer(keys.master.clone())));
-    let hub = Hub::new(db.clone(), cx, documents, wakes());
-    let identity = Identity::new(Deps {
+    let sealer: Arc<dyn Sealer> = Arc::new(MasterSealer(keys.master.clone()));
+    let documents = Documents::new(sealer.clone());
+    let crash = CrashPoints::from_environment();
+    let public_url: Arc<str> = config.api.public_url.as_str().into();
+    let hub = hub(cx, db, documents.clone());
+    let network = network(config, db, documents.clone());
+    let image = hanse_image::service(hanse_image::Deps {
         db: db.clone(),
-        hasher: keys.hasher.clone(),
-        tokens: keys.tokens.clone(),
-        catalog: CATALOG.to_vec(),
-        public_url: config.api.public_url.clone(),
-        region: config.api.region.clone(),
-        settings: Settings {
-            token_life: Duration::from_secs(u64::from(config.identity.token_minutes) * 60),
-            ..Settings::default()
+        store: Arc::new(NodeStore(hub.clone())),
+        public_url: public_url.clone(),
+        config: hanse_image::Config::default(),
+        crash: crash.clone(),
+    });
+    let compute = hanse_compute::service(hanse_compute::Deps {
+        db: db.clone(),
+        documents,
+        sealer,
+        images: Arc::new(ImageService(db.clone())),
+        networks: Arc::new(NetworkService(network.clone())),
+        volumes: Arc::new(NoVolumes),
+        limits: Arc::new(Quota::default()),
+        consoles: Arc::new(hub.clone()),
+        public_url,
+        config: hanse_compute::Config {
+            cpu_allocation_ratio: config.compute.cpu_allocation_ratio,
+            ..hanse_compute::Config::default()
         },
     });
-    let services: Vec<Service> = vec![identity.service()];
+    let mut services: Vec<Service> = vec![image, hanse_network::service(&network), compute];
+    let identity = identity(config, db, keys, &services);
+    services.push(identity.service());
     let api = Api {
         cx: cx.clone(),
         authenticator: identity.authenticator(),
@@ -82,22 +106,51 @@ pub fn control_plane(cx: &Cx, config: &Config, db: &Db, keys: &Keys, metrics: &M
         .iter()
         .fold(health::routes(db.clone(), metrics.clone()), |router, service| mount(router, service, &api));
     let reconcilers = services.into_iter().flat_map(|service| service.reconcilers).collect();
-    let runner = Runner::new(db.clone(), cx, reconcilers, CrashPoints::from_environment());
-    ControlPlane { hub, runner, router }
+    ControlPlane { hub, runner: Runner::new(db.clone(), cx, reconcilers, crash), router }
 }
 
-/// Which reconciler a report of an agent wakes.
-fn wakes() -> BTreeMap<Kind, &'static str> {
-    BTreeMap::new()
+/// The connections to the agents, and which reconcilers their reports wake.
+fn hub(cx: &Cx, db: &Db, documents: Documents) -> Hub {
+    Hub::new(db.clone(), cx, documents, hanse_network::wakes())
+        .waking(Kind::Guest, hanse_compute::SERVERS_KIND)
+        .waking(Kind::Disk, hanse_compute::SERVERS_KIND)
+        .waking_on_join(hanse_network::wake_on_join())
+}
+
+fn network(config: &Config, db: &Db, documents: Documents) -> Network {
+    let settings = hanse_network::Config {
+        public_url: config.api.public_url.clone(),
+        ..hanse_network::Config::default()
+    };
+    Network::new(db.clone(), documents, settings)
+}
+
+/// Identity knows the catalog of all the others.
+fn identity(config: &Config, db: &Db, keys: &Keys, others: &[Service]) -> Identity {
+    let mut catalog = vec![hanse_identity::CATALOG];
+    catalog.extend(others.iter().flat_map(|service| service.catalog.iter().copied()));
+    Identity::new(Deps {
+        db: db.clone(),
+        hasher: keys.hasher.clone(),
+        tokens: keys.tokens.clone(),
+        catalog,
+        public_url: config.api.public_url.clone(),
+        region: config.api.region.clone(),
+        settings: Settings {
+            token_life: Duration::from_secs(u64::from(config.identity.token_minutes) * 60),
+            ..Settings::default()
+        },
+    })
 }
 
 /// Makes what a new cloud begins with, where it is missing.
 ///
 /// # Errors
 /// If it cannot be written.
-pub async fn bootstrap(cx: &Cx, db: &Db, hasher: &PasswordHasher, errand: Errand) -> Result<()> {
-    hanse_identity::bootstrap(db, cx, hasher, BootstrapSpec { admin_password: errand.admin_password })
-        .await?;
+pub async fn bootstrap(cx: &Cx, config: &Config, db: &Db, keys: &Keys, errand: Errand) -> Result<()> {
+    let hasher = &keys.hasher;
+    let spec = BootstrapSpec { admin_password: errand.admin_password };
+    let project_id = hanse_identity::bootstrap(db, cx, hasher, spec).await?;
     let demo = ProjectUser {
         project: "demo".to_owned(),
         user: "demo".to_owned(),
@@ -105,5 +158,11 @@ pub async fn bootstrap(cx: &Cx, db: &Db, hasher: &PasswordHasher, errand: Errand
         role: "member".to_owned(),
     };
     hanse_identity::ensure_project_user(db, cx, hasher, demo).await?;
+    let (IpNet::V4(cidr), IpAddr::V4(gateway)) = (config.network.public_cidr, config.host_address()) else {
+        return Err(Error::bad_request("network.public_cidr must be an IPv4 network"));
+    };
+    let external = External { project_id, name: "public".to_owned(), cidr, gateway, pool: None };
+    let documents = Documents::new(Arc::new(MasterSealer(keys.master.clone())));
+    network(config, db, documents).seed_external(cx, &external).await?;
     Ok(())
 }

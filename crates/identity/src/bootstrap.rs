@@ -37,9 +37,11 @@ pub struct ProjectUser {
 /// Makes the domain Default, the roles with what they imply, the project and the user `admin`, and gives that user the
 /// role `admin` on the project, the domain and the system.
 ///
+/// Returns the id of the project.
+///
 /// # Errors
 /// If the database fails, or the password is one that nobody could use.
-pub async fn bootstrap(db: &Db, cx: &Cx, hasher: &PasswordHasher, spec: BootstrapSpec) -> Result<()> {
+pub async fn bootstrap(db: &Db, cx: &Cx, hasher: &PasswordHasher, spec: BootstrapSpec) -> Result<String> {
     let seed = Seed { db, cx, hasher };
     seed.default_domain().await?;
     let mut above: Option<String> = None;
@@ -56,12 +58,12 @@ pub async fn bootstrap(db: &Db, cx: &Cx, hasher: &PasswordHasher, spec: Bootstra
         password: spec.admin_password,
         role: "admin".to_owned(),
     };
-    let (user_id, role_id) = seed.project_user(admin).await?;
+    let Made { project_id, user_id, role_id } = seed.project_user(admin).await?;
     for site in [Site::Domain(DEFAULT_DOMAIN.to_owned()), Site::System] {
         let assignment = Assignment { user_id: user_id.clone(), site, role_id: role_id.clone() };
         seed.assignment(&assignment).await?;
     }
-    Ok(())
+    Ok(project_id)
 }
 
 /// Makes a project and a user with a role in it, in the domain Default. Run [`bootstrap`] before. A process that serves
@@ -76,6 +78,13 @@ pub async fn ensure_project_user(
     wanted: ProjectUser,
 ) -> Result<()> {
     Seed { db, cx, hasher }.project_user(wanted).await.map(|_| ())
+}
+
+/// Ids of what [`Seed::project_user`] made or found.
+struct Made {
+    project_id: String,
+    user_id: String,
+    role_id: String,
 }
 
 struct Seed<'s> {
@@ -180,15 +189,15 @@ impl Seed<'_> {
     }
 
     /// The ids of the user and of the role.
-    async fn project_user(&self, wanted: ProjectUser) -> Result<(String, String)> {
+    async fn project_user(&self, wanted: ProjectUser) -> Result<Made> {
         let role_id =
             self.find_role(&wanted.role).await?.ok_or_else(|| crate::model::missing("role", &wanted.role))?;
         let project_id = self.project(&checked_name(&wanted.project)?).await?;
         let user_id = self.user(&checked_name(&wanted.user)?, wanted.password, &project_id).await?;
-        let site = Site::Project(project_id);
+        let site = Site::Project(project_id.clone());
         let assignment = Assignment { user_id: user_id.clone(), site, role_id: role_id.clone() };
         self.assignment(&assignment).await?;
-        Ok((user_id, role_id))
+        Ok(Made { project_id, user_id, role_id })
     }
 
     async fn project(&self, name: &str) -> Result<String> {

@@ -291,6 +291,46 @@ impl Network {
         .await
     }
 
+    /// Devices of a project (or of all) that have an address which contains this text, at most a thousand.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn devices_at(&self, project: Option<&str>, text: &str) -> Result<Vec<String>> {
+        db::devices_at(&mut self.db.read().await?, project, text).await
+    }
+
+    /// Puts all ports of a device into a security group, or takes them out.
+    ///
+    /// # Errors
+    /// 404 if there is no such group; 403 if the ports are not the caller's.
+    pub async fn set_security_group(
+        &self,
+        cx: &Cx,
+        caller: &Caller,
+        device: &str,
+        group: &str,
+        member: bool,
+    ) -> Result<()> {
+        let found = self.find_security_groups(caller, &[group.to_owned()]).await;
+        let [group] = found.unwrap_or_default()[..] else {
+            return Err(Noun::SecurityGroup.missing(group));
+        };
+        let ports = db::of_devices(&mut self.db.read().await?, &[device.to_owned()]).await?;
+        for port in ports {
+            let mut groups = port.security_groups.clone();
+            groups.retain(|known| *known != group);
+            if member {
+                groups.push(group);
+            }
+            let change = ports::Change {
+                security_groups: Some(groups.iter().map(Uuid::to_string).collect()),
+                ..ports::Change::default()
+            };
+            ports::update(self, cx, caller, &port.standard.id.to_string(), &change).await?;
+        }
+        Ok(())
+    }
+
     /// The ports of each of these devices, in the order in which they were made; a constant number of queries.
     ///
     /// # Errors

@@ -72,9 +72,10 @@ pub async fn create(
         }
         None | Some("ssh") => {}
         Some(kind) => {
-            return Err(
-                Error::bad_request(format!("Key pairs of the type {kind} are not offered; use ssh.")).into()
-            );
+            return Err(Error::bad_request(format!(
+                "Key pairs of the type {kind} are not offered; use ssh."
+            ))
+            .into());
         }
     }
     let public = new.public_key.as_deref();

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 use hanse_core::{Cx, Error, Result, Uuid};
 use hanse_policy::Caller;
+use hanse_work::Turn;
 
 use super::{
     Networks, NicRequest, PlannedNic, Plugged, PortOwner, ResolvedNic, ServerPort, VolumeUse, Volumes,
@@ -36,12 +37,12 @@ impl Networks for NoNetworks {
         Ok(Vec::new())
     }
 
-    async fn ensure_ports(&self, _: &Cx, _: &PortOwner, _: &[PlannedNic]) -> Result<Plugged> {
+    async fn ensure_ports(&self, _: &Turn, _: &PortOwner, _: &[PlannedNic]) -> Result<Plugged> {
         let network_data = r#"{"links":[],"networks":[],"services":[]}"#.to_owned();
         Ok(Plugged { nics: Vec::new(), network_data })
     }
 
-    async fn release_ports(&self, _: &Cx, _: Uuid, _: &[PlannedNic]) -> Result<()> {
+    async fn release_ports(&self, _: &Turn, _: Uuid, _: &[PlannedNic]) -> Result<()> {
         Ok(())
     }
 
@@ -68,11 +69,11 @@ impl Volumes for NoVolumes {
         Err(Error::not_found("Volume", volume_id))
     }
 
-    async fn ensure_attached(&self, _: &Cx, wanted: &VolumeUse) -> Result<()> {
+    async fn ensure_attached(&self, _: &Turn, wanted: &VolumeUse) -> Result<()> {
         Err(Error::not_found("Volume", wanted.volume_id))
     }
 
-    async fn release(&self, _: &Cx, _: Uuid, _: Uuid) -> Result<()> {
+    async fn release(&self, _: &Turn, _: Uuid, _: Uuid) -> Result<()> {
         Ok(())
     }
 }

@@ -115,7 +115,7 @@ impl Servers {
         };
         let volumes = self.volumes(server.id).await?;
         for volume in volumes.iter().filter(|volume| volume.state == AttachmentState::Attaching) {
-            let ready = self.deps.volumes.ensure_attached(&turn.cx, &volume_use(server, node, volume)).await;
+            let ready = self.deps.volumes.ensure_attached(turn, &volume_use(server, node, volume)).await;
             match ready {
                 Ok(()) => turn.crash_point("compute.volume_ensured")?,
                 Err(error) if is_final(&error) => {
@@ -131,7 +131,7 @@ impl Servers {
 
     async fn plug(&self, turn: &Turn, server: &Server, node: &str) -> Result<Result<Plugged, String>> {
         let owner = document::port_owner(server, node);
-        match self.deps.networks.ensure_ports(&turn.cx, &owner, &server.nics).await {
+        match self.deps.networks.ensure_ports(turn, &owner, &server.nics).await {
             Ok(plugged) => {
                 turn.crash_point("compute.ports_ensured")?;
                 Ok(Ok(plugged))
@@ -192,7 +192,7 @@ impl Servers {
                     self.turn_attachment(turn, volume, AttachmentState::Attached).await?;
                 }
                 AttachmentState::Detaching => {
-                    self.deps.volumes.release(&turn.cx, volume.volume_id, server.id).await?;
+                    self.deps.volumes.release(turn, volume.volume_id, server.id).await?;
                     turn.crash_point("compute.volume_released")?;
                     let (grant, id) = (turn.grant(), volume.volume_id);
                     turn.write(|tx| Box::pin(db::attachments::delete(tx, grant, id))).await?;
@@ -214,12 +214,12 @@ impl Servers {
             }
         }
         for volume in self.volumes(server.id).await? {
-            self.deps.volumes.release(&turn.cx, volume.volume_id, server.id).await?;
+            self.deps.volumes.release(turn, volume.volume_id, server.id).await?;
             turn.crash_point("compute.volume_released")?;
             let (grant, id) = (turn.grant(), volume.volume_id);
             turn.write(|tx| Box::pin(db::attachments::delete(tx, grant, id))).await?;
         }
-        self.deps.networks.release_ports(&turn.cx, server.id, &server.nics).await?;
+        self.deps.networks.release_ports(turn, server.id, &server.nics).await?;
         turn.crash_point("compute.ports_released")?;
         let grant = turn.grant();
         turn.write(|tx| {

@@ -13,11 +13,9 @@ pub struct NodeStore(pub Hub);
 
 impl NodeStore {
     fn node(&self) -> Result<String> {
-        self.0
-            .connected()
-            .into_iter()
-            .next()
-            .ok_or_else(|| Error::unavailable("No machine is connected that could hold image data; try again."))
+        self.0.connected().into_iter().next().ok_or_else(|| {
+            Error::unavailable("No machine is connected that could hold image data; try again.")
+        })
     }
 }
 

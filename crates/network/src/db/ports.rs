@@ -79,6 +79,22 @@ pub async fn of_devices(conn: &mut Conn, devices: &[String]) -> Result<Vec<PortR
 }
 
 /// The ports of one owner on one device.
+/// The devices of servers that have an address which contains this text.
+pub async fn devices_at(conn: &mut Conn, project: Option<&str>, text: &str) -> Result<Vec<String>> {
+    let escaped = text.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_");
+    let rows: Vec<(String,)> = query(
+        "SELECT DISTINCT ports.device_id FROM ports JOIN port_addresses ON port_addresses.port_id = ports.id
+         WHERE port_addresses.address LIKE $1 ESCAPE '\\' AND ports.guest_id IS NOT NULL
+           AND (CAST($2 AS TEXT) IS NULL OR ports.project_id = $2)
+         LIMIT 1000",
+    )
+    .bind(format!("%{escaped}%"))
+    .bind(project)
+    .all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|row| row.0).collect())
+}
+
 pub async fn of_device(conn: &mut Conn, device: &str, owner: &str) -> Result<Vec<PortRow>> {
     let select = Select::from("ports", "*").eq("device_id", device).eq("device_owner", owner);
     let mut rows: Vec<PortRow> = select.all(conn).await?;
