@@ -30,6 +30,7 @@ unit: toolchain packages tools ## Unit, service and contract tests, on SQLite an
 
 e2e: toolchain packages tools ## Real clients against the real binary
 	cargo build --workspace --all-targets --quiet
+	cargo xtask guest-image
 	HANSE_REQUIRED_TESTS=e2e cargo nextest run --package hanse-e2e
 
 tools: .tools/done ## Install the clients and test tools from PyPI into .tools

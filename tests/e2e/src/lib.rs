@@ -1,6 +1,8 @@
 //! A cloud for one test: the real binary, in a network namespace of the test's own, and the real clients.
 #![expect(clippy::panic, clippy::expect_used, reason = "a test that cannot go on fails")]
 
+pub mod guests;
+
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -98,6 +100,14 @@ impl Cloud {
     pub fn kill(&self, role: &str) {
         let pid = self.status()[role]["pid"].as_i64().unwrap_or_else(|| panic!("the {role} does not run"));
         ok(Command::new("kill").args(["-9", &pid.to_string()]));
+        // It is gone when it is a zombie or no more: the kernel takes its time with a big process.
+        for _ in 0..500 {
+            let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+            if stat.rsplit_once(')').is_none_or(|(_, rest)| rest.trim_start().starts_with('Z')) {
+                return;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
     }
 }
 

@@ -1,0 +1,78 @@
+//! Real guests through the stock OpenStack client: what a new user does.
+
+use hanse_e2e::guests::{TCG, possible};
+use hanse_e2e::{Cloud, fails, ok};
+
+#[test]
+fn a_member_boots_a_guest_and_reaches_it_through_a_floating_ip() {
+    if !possible() {
+        return;
+    }
+    let cloud = Cloud::new("guest", TCG);
+    cloud.hanse_ok(&["up"]);
+    cloud.prepare();
+    let script = cloud.file("user-data");
+    std::fs::write(&script, "#!/bin/sh\necho it ran > /root/marker\n").unwrap_or_default();
+    let server = cloud.boot("web", &["--network", "inside", "--user-data", &script.display().to_string()]);
+    let id = server["id"].as_str().unwrap_or_default();
+    let floating = cloud.openstack_json("hanse", &["floating", "ip", "create", "public"]);
+    let address = floating["floating_ip_address"].as_str().unwrap_or_default();
+    ok(cloud.openstack("hanse").args(["server", "add", "floating", "ip", "web", address]));
+
+    // Its name, its user data, its address, its identity by the metadata service.
+    assert_eq!(cloud.ssh_ok(address, "hostname").trim(), "web");
+    assert_eq!(cloud.ssh_ok(address, "cat /root/marker").trim(), "it ran");
+    let meta = cloud.ssh_ok(address, "wget -q -O - http://169.254.169.254/openstack/latest/meta_data.json");
+    assert!(meta.contains(id), "{meta}");
+    let console = ok(cloud.openstack("hanse").args(["console", "log", "show", "web"]));
+    assert!(console.contains("hanse-guest: ready"), "{console}");
+
+    // What is not allowed stays so; what is allowed can be taken back.
+    ok(cloud.ssh(address, "nc -l -p 8080 -e true </dev/null >/dev/null 2>&1 &").arg(""));
+    let closed = cloud
+        .inside("timeout")
+        .args(["3", "bash", "-c", &format!("exec 3<>/dev/tcp/{address}/8080")])
+        .status();
+    assert!(!closed.is_ok_and(|status| status.success()), "port 8080 is not open to anyone");
+
+    // Guests run on while the cloud's processes die and come back.
+    let boot = cloud.ssh_ok(address, "cat /proc/sys/kernel/random/boot_id");
+    for role in ["agent", "control_plane"] {
+        cloud.kill(role);
+        cloud.hanse_ok(&["up"]);
+    }
+    assert_eq!(cloud.ssh_ok(address, "cat /proc/sys/kernel/random/boot_id"), boot);
+    cloud.hanse_ok(&["down"]);
+    assert_eq!(cloud.ssh_ok(address, "cat /proc/sys/kernel/random/boot_id"), boot);
+    cloud.hanse_ok(&["up"]);
+
+    // Stop, start, reboot.
+    ok(cloud.openstack("hanse").args(["server", "stop", "web"]));
+    cloud.wait_for("web", "SHUTOFF");
+    ok(cloud.openstack("hanse").args(["server", "start", "web"]));
+    cloud.wait_for("web", "ACTIVE");
+    let second = cloud.ssh_ok(address, "cat /proc/sys/kernel/random/boot_id");
+    assert_ne!(second, boot);
+    ok(cloud.openstack("hanse").args(["server", "reboot", "--soft", "--wait", "web"]));
+    assert_ne!(cloud.ssh_ok(address, "cat /proc/sys/kernel/random/boot_id"), second);
+
+    // A stranger sees none of it.
+    ok(cloud.openstack("hanse-admin").args(["project", "create", "other"]));
+    ok(cloud.openstack("hanse-admin").args(["user", "create", "--password", "an0ther-Pass", "eve"]));
+    ok(cloud.openstack("hanse-admin").args(["role", "add", "--project", "other", "--user", "eve", "member"]));
+    let as_eve = || {
+        let mut command = cloud.openstack("hanse");
+        command.args(["--os-username", "eve", "--os-password", "an0ther-Pass", "--os-project-name", "other"]);
+        command
+    };
+    for what in ["server", "image", "network", "router", "floating ip", "keypair"] {
+        let list = ok(as_eve().args(what.split(' ')).args(["list", "-f", "value"]));
+        let list: Vec<&str> = list.lines().filter(|line| !line.contains("public")).collect();
+        assert!(list.is_empty(), "eve sees a {what}: {list:?}");
+    }
+    assert!(fails(as_eve().args(["server", "show", id])).contains("No Server found"));
+
+    // After the last is deleted, nothing is left on the host.
+    ok(cloud.openstack("hanse").args(["server", "delete", "--wait", "web"]));
+    assert_eq!(cloud.left_over(), Vec::<String>::new());
+}
