@@ -195,7 +195,7 @@ pub async fn delete(network: &Network, cx: &Cx, caller: &Caller, id: &str) -> Re
                     wake(tx, cx, SECURITY_GROUPS, &other.to_string()).await?;
                 }
                 db::delete(tx, grant).await?;
-                wake(tx, cx, SECURITY_GROUPS, &grant.target().to_owned()).await
+                wake(tx, cx, SECURITY_GROUPS, grant.target()).await
             })
         })
         .await
