@@ -78,7 +78,7 @@ fn by_name(select: Select, pattern: &str) -> Select {
                 like.push('%');
             }
             // `\.` is a dot.
-            '\\' => like.extend(chars.next().map(escape).unwrap_or_default().chars()),
+            '\\' => like.push_str(&chars.next().map(escape).unwrap_or_default()),
             c => like.push_str(&escape(c)),
         }
     }

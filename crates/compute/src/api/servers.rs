@@ -124,7 +124,7 @@ async fn ports(deps: &Deps, call: &Call, verb: hanse_policy::Verb, id: &str) -> 
 
 pub async fn addresses(State(deps): State<Deps>, call: Call, Path(id): Path<String>) -> Reply<Json<Value>> {
     let ports = ports(&deps, &call, verbs::SHOW, &id).await?;
-    Ok(Json(json!({"addresses": plain_addresses(&ports)})))
+    Ok(Json(json!({"addresses": view::plain_addresses(&ports)})))
 }
 
 pub async fn addresses_of_network(
@@ -132,21 +132,10 @@ pub async fn addresses_of_network(
     call: Call,
     Path((id, network)): Path<(String, String)>,
 ) -> Reply<Json<Value>> {
-    let all = plain_addresses(&ports(&deps, &call, verbs::SHOW, &id).await?);
+    let all = view::plain_addresses(&ports(&deps, &call, verbs::SHOW, &id).await?);
     let missing = || Error::new(Kind::NotFound, format!("Network {network} not found on this server."));
     let found = all.get(&network).ok_or_else(missing)?;
     Ok(Json(json!({ network: found })))
-}
-
-/// The addresses without the attributes of extensions.
-fn plain_addresses(ports: &[ServerPort]) -> Value {
-    let mut all = view::addresses(ports);
-    for list in all.as_object_mut().into_iter().flat_map(|all| all.values_mut()) {
-        for one in list.as_array_mut().into_iter().flatten() {
-            *one = json!({"version": one["version"], "addr": one["addr"]});
-        }
-    }
-    all
 }
 
 fn interface_view(port: &ServerPort) -> Value {

@@ -57,7 +57,7 @@ pub fn base(deps: &Deps, around: &Around, server: &Server) -> Value {
         "updated": server.updated_at.iso_seconds(),
         "metadata": server.metadata,
         "links": links(deps, &path(server)),
-        "addresses": addresses(around.ports(server.id)),
+        "addresses": plain_addresses(around.ports(server.id)),
         "hostId": host_id(server),
         "OS-DCF:diskConfig": server.disk_config,
         "accessIPv4": server.access_ipv4,
@@ -80,6 +80,7 @@ pub fn base(deps: &Deps, around: &Around, server: &Server) -> Value {
 pub fn full(deps: &Deps, call: &Call, around: &Around, server: &Server) -> Value {
     let mut view = base(deps, around, server);
     let mut put = |name: &str, value: Value| view[name] = value;
+    put("addresses", addresses(around.ports(server.id)));
     put("key_name", server.key_name.clone().into());
     put("config_drive", if server.config_drive { "True" } else { "" }.into());
     put("OS-EXT-STS:vm_state", server.state.vm_state().into());
@@ -144,6 +145,17 @@ pub fn addresses(ports: &[ServerPort]) -> Value {
         }
     }
     networks.into()
+}
+
+/// The same without the attributes of extensions, as everything but `GET` of a server shows them.
+pub fn plain_addresses(ports: &[ServerPort]) -> Value {
+    let mut all = addresses(ports);
+    for list in all.as_object_mut().into_iter().flat_map(|all| all.values_mut()) {
+        for one in list.as_array_mut().into_iter().flatten() {
+            *one = json!({"version": one["version"], "addr": one["addr"]});
+        }
+    }
+    all
 }
 
 /// Names, each once.

@@ -57,14 +57,6 @@ impl Pretend {
         self.reports.send(Report { kind, id, revision, state }).unwrap();
     }
 
-    /// Says of everything what it would say now.
-    pub fn say_all(&self) {
-        let documents: Vec<Document> = self.documents.lock().unwrap().values().cloned().collect();
-        for document in documents {
-            _ = self.reports.send(self.reaction(&document));
-        }
-    }
-
     pub fn guest(&self, id: Uuid) -> Option<Guest> {
         match &self.documents.lock().unwrap().get(&(Kind::Guest, id))?.spec {
             Spec::Guest(guest) => Some(guest.clone()),

@@ -16,6 +16,7 @@ use hanse_work::Runner;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::net::{UnixListener, UnixStream};
+use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::agent::Pretend;
@@ -98,12 +99,13 @@ pub async fn benches_with(config: Config, crash: CrashPoints) -> Vec<Bench> {
 }
 
 impl Bench {
-    /// Lets an agent dial, as it does in a real cloud.
-    pub async fn connect(&self, agent: Arc<Pretend>) {
+    /// Lets an agent dial, as it does in a real cloud. Aborting the task cuts it off.
+    pub async fn connect(&self, agent: Arc<Pretend>) -> JoinHandle<()> {
         let before = self.connected().await;
         let stream = UnixStream::connect(self.socket()).await.unwrap();
-        tokio::spawn(async move { _ = agent::serve(stream, agent).await });
+        let session = tokio::spawn(async move { _ = agent::serve(stream, agent).await });
         self.eventually("the agent is connected", async || self.connected().await > before).await;
+        session
     }
 
     fn socket(&self) -> PathBuf {

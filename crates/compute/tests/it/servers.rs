@@ -199,6 +199,8 @@ async fn a_server_is_renamed_and_its_metadata_reach_the_guest() {
             (&json!("new"), &json!("1.1.1.1"))
         );
         assert!(changed["server"].get("key_name").is_none());
+        let address = changed["server"]["addresses"]["private"][0].as_object().unwrap();
+        assert_eq!(address.len(), 2, "what PUT shows has no attributes of extensions");
         for (wrong, status) in [
             (json!({"server": {"name": ""}}), 400),
             (json!({"server": {"name": "x".repeat(256)}}), 400),

@@ -58,6 +58,15 @@ async fn every_route_answers_each_persona_as_it_must() {
     }
 }
 
+#[test]
+fn the_list_of_routes_is_complete() {
+    let source = include_str!("../../src/api.rs");
+    for path in source.split(".route(").skip(1).filter_map(|rest| rest.split('"').nth(1)) {
+        let path = format!("/image{}", path.trim_end_matches('/')).replace("{tag}", "t");
+        assert!(ROUTES.iter().any(|(_, known, _)| *known == path), "{path} is not tried");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_version_document_names_what_is_served() {
     let bench = benches().await.remove(0);
