@@ -33,10 +33,7 @@ fn resources() -> Router<Volume> {
         .route("/volumes/detail", get(volumes::list_detail))
         .route("/volumes/{id}", get(volumes::show).put(volumes::update).delete(volumes::delete))
         .route("/volumes/{id}/action", post(actions::act))
-        .route(
-            "/volumes/{id}/metadata",
-            get(metadata::list).post(metadata::create).put(metadata::update),
-        )
+        .route("/volumes/{id}/metadata", get(metadata::list).post(metadata::create).put(metadata::update))
         .route(
             "/volumes/{id}/metadata/{key}",
             get(metadata::show).put(metadata::update_item).delete(metadata::delete),

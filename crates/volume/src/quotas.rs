@@ -136,7 +136,10 @@ pub(crate) async fn update(
             return Err(Error::bad_request(format!("There is no quota '{name}'.")));
         }
         if !(-1..=i64::from(i32::MAX)).contains(limit) {
-            return Err(Error::bad_request(format!("{name} must be -1 or a whole number up to {}.", i32::MAX)));
+            return Err(Error::bad_request(format!(
+                "{name} must be -1 or a whole number up to {}.",
+                i32::MAX
+            )));
         }
     }
     let grant = &grant;

@@ -34,7 +34,9 @@ pub(crate) enum Gib {
 impl Gib {
     pub(crate) fn number(&self, field: &str) -> Result<u32> {
         let wrong = |text: &str| {
-            Error::bad_request(format!("Invalid input for field/attribute {field}: '{text}' is no whole number."))
+            Error::bad_request(format!(
+                "Invalid input for field/attribute {field}: '{text}' is no whole number."
+            ))
         };
         match self {
             Gib::Number(number) => Ok(*number),
@@ -79,7 +81,9 @@ impl Wanted {
             )));
         }
         if self.multiattach == Some(true) {
-            return Err(Error::not_implemented("This cloud has no volumes for several servers (multiattach)."));
+            return Err(Error::not_implemented(
+                "This cloud has no volumes for several servers (multiattach).",
+            ));
         }
         let missing = || Error::bad_request("Invalid input received: size must be given.");
         Ok(New {

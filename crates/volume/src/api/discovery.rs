@@ -85,5 +85,6 @@ pub(crate) async fn extensions(Here(call): Here) -> Reply<Json<Value>> {
 
 /// Snapshots, backups, groups and transfers.
 pub(crate) async fn absent(Here(_): Here) -> Reply<()> {
-    Err(Error::not_implemented("This cloud has no snapshots, backups, groups or transfers of volumes yet.").into())
+    Err(Error::not_implemented("This cloud has no snapshots, backups, groups or transfers of volumes yet.")
+        .into())
 }

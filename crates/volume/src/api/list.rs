@@ -41,7 +41,9 @@ pub(crate) fn page(params: &Params) -> Result<Page> {
 /// `sort=key:direction,…`, or `sort_key` and `sort_dir`; newest first without them.
 pub(crate) fn sort(params: &Params) -> Result<Vec<SortKey>> {
     let pairs: Vec<(&str, &str)> = match (params.get("sort"), params.get("sort_key")) {
-        (Some(sort), _) => sort.split(',').map(|part| part.split_once(':').unwrap_or((part, "desc"))).collect(),
+        (Some(sort), _) => {
+            sort.split(',').map(|part| part.split_once(':').unwrap_or((part, "desc"))).collect()
+        }
         (None, Some(key)) => vec![(key, params.get("sort_dir").unwrap_or("desc"))],
         (None, None) => vec![("created_at", params.get("sort_dir").unwrap_or("desc"))],
     };
@@ -52,7 +54,9 @@ fn sort_key(key: &str, direction: &str) -> Result<SortKey> {
     let direction = match direction {
         "asc" => Direction::Ascending,
         "desc" => Direction::Descending,
-        other => return Err(Error::bad_request(format!("The sort direction must be asc or desc, not '{other}'."))),
+        other => {
+            return Err(Error::bad_request(format!("The sort direction must be asc or desc, not '{other}'.")));
+        }
     };
     let expression = match key {
         "id" => "id",

@@ -84,8 +84,7 @@ pub(crate) async fn update(
     Path(one): Path<One>,
     Body(Request { volume: wanted }): Body<Request>,
 ) -> Reply<Json<Value>> {
-    let change =
-        Change { name: wanted.name, description: wanted.description, metadata: wanted.metadata };
+    let change = Change { name: wanted.name, description: wanted.description, metadata: wanted.metadata };
     let shown = volumes::update(&volume, &call.cx, &call.caller, parse_id(&one.id)?, change).await?;
     Ok(Json(json!({ "volume": view::summary(&volume, &call.caller, &shown) })))
 }

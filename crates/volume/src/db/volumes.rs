@@ -148,9 +148,7 @@ pub(crate) async fn delete(tx: &mut Tx<'_>, grant: &Grant) -> Result<()> {
 
 /// GiB that are promised on each node.
 pub(crate) async fn promised(conn: &mut Conn) -> Result<Vec<(String, i64)>> {
-    query(
-        "SELECT node, CAST(SUM(wanted_size) AS BIGINT) FROM volumes WHERE node IS NOT NULL GROUP BY node",
-    )
-    .all(conn)
-    .await
+    query("SELECT node, CAST(SUM(wanted_size) AS BIGINT) FROM volumes WHERE node IS NOT NULL GROUP BY node")
+        .all(conn)
+        .await
 }

@@ -67,16 +67,11 @@ impl Reconciler for Volumes {
 }
 
 /// Creating and extending: the node shall have the disk as it is wanted.
-async fn make(
-    volume: &Volume,
-    tx: &mut Tx<'_>,
-    cx: &Cx,
-    grant: &Grant,
-    row: &VolumeRow,
-) -> Result<Outcome> {
+async fn make(volume: &Volume, tx: &mut Tx<'_>, cx: &Cx, grant: &Grant, row: &VolumeRow) -> Result<Outcome> {
     let failed = if row.state == State::Creating { State::Error } else { State::ErrorExtending };
     let Some(node) = &row.node else {
-        db::volumes::turn(tx, cx, grant, State::Error, (row.size, row.wanted_size), Some("it has no node")).await?;
+        db::volumes::turn(tx, cx, grant, State::Error, (row.size, row.wanted_size), Some("it has no node"))
+            .await?;
         return Ok(Outcome::Done);
     };
     let revision = volume.documents.put(tx, cx, node, row.id, &row.spec()).await?;
