@@ -1,0 +1,5 @@
+//! SQL, and nothing else.
+
+pub(crate) mod attachments;
+pub(crate) mod quotas;
+pub(crate) mod volumes;
