@@ -11,6 +11,7 @@ use hanse_compute::ports::{
 use hanse_core::{Cx, Error, Result, Uuid};
 use hanse_node::documents::{DiskFormat, ImageRef, MacAddress, Nic};
 use hanse_policy::Caller;
+use hanse_work::Turn;
 
 pub const IMAGE: Uuid = Uuid::from_u128(0x1111);
 pub const QUEUED_IMAGE: Uuid = Uuid::from_u128(0x2222);
@@ -76,7 +77,7 @@ impl Networks for Neighbours {
             .collect()
     }
 
-    async fn ensure_ports(&self, _: &Cx, owner: &PortOwner, nics: &[PlannedNic]) -> Result<Plugged> {
+    async fn ensure_ports(&self, _: &Turn, owner: &PortOwner, nics: &[PlannedNic]) -> Result<Plugged> {
         if let Some(reason) = self.refusal.lock().unwrap().clone() {
             return Err(Error::conflict(reason));
         }
@@ -103,7 +104,7 @@ impl Networks for Neighbours {
         Ok(plugged)
     }
 
-    async fn release_ports(&self, _: &Cx, _: Uuid, nics: &[PlannedNic]) -> Result<()> {
+    async fn release_ports(&self, _: &Turn, _: Uuid, nics: &[PlannedNic]) -> Result<()> {
         for nic in nics {
             self.ports.lock().unwrap().remove(&nic.port_id);
             self.owners.lock().unwrap().remove(&nic.port_id);
@@ -155,7 +156,7 @@ impl Volumes for Neighbours {
         }
     }
 
-    async fn ensure_attached(&self, _: &Cx, wanted: &VolumeUse) -> Result<()> {
+    async fn ensure_attached(&self, _: &Turn, wanted: &VolumeUse) -> Result<()> {
         if let Some(reason) = self.refusal.lock().unwrap().clone() {
             return Err(Error::conflict(reason));
         }
@@ -163,7 +164,7 @@ impl Volumes for Neighbours {
         Ok(())
     }
 
-    async fn release(&self, _: &Cx, volume_id: Uuid, _: Uuid) -> Result<()> {
+    async fn release(&self, _: &Turn, volume_id: Uuid, _: Uuid) -> Result<()> {
         self.volumes.lock().unwrap().remove(&volume_id);
         Ok(())
     }
