@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use hanse_compute::ports::{NoVolumes, Quota};
+use hanse_compute::ports::Quota;
 use hanse_core::{CrashPoints, Cx, Error, Result};
 use hanse_crypto::{FernetTokens, MasterKey, PasswordHasher};
 use hanse_identity::{BootstrapSpec, Deps, Identity, ProjectUser, Settings};
@@ -14,13 +14,14 @@ use hanse_node::desired::{Documents, Sealer};
 use hanse_node::documents::Kind;
 use hanse_node::hub::Hub;
 use hanse_store::{Db, Migrations};
+use hanse_volume::Volume;
 use hanse_web::{Api, Metrics, Service, mount};
 use hanse_work::Runner;
 use ipnet::IpNet;
 
 use crate::config::Config;
 use crate::health;
-use crate::ports::{ImageService, NetworkService, NodeStore};
+use crate::ports::{ImageService, NetworkService, NodeStore, VolumeService};
 use crate::process::Errand;
 
 /// The tables of everything, in the order in which they may refer to each other.
@@ -32,6 +33,7 @@ pub const MIGRATIONS: &[Migrations] = &[
     hanse_image::MIGRATIONS,
     hanse_network::MIGRATIONS,
     hanse_compute::MIGRATIONS,
+    hanse_volume::MIGRATIONS,
 ];
 
 /// What the control plane is made of.
@@ -71,6 +73,7 @@ pub fn control_plane(cx: &Cx, config: &Config, db: &Db, keys: &Keys, metrics: &M
     let public_url: Arc<str> = config.api.public_url.as_str().into();
     let hub = hub(cx, db, documents.clone());
     let network = network(config, db, documents.clone());
+    let volume = Volume::new(db.clone(), documents.clone(), &public_url, hanse_volume::Config::default());
     let image = hanse_image::service(hanse_image::Deps {
         db: db.clone(),
         store: Arc::new(NodeStore(hub.clone())),
@@ -84,7 +87,7 @@ pub fn control_plane(cx: &Cx, config: &Config, db: &Db, keys: &Keys, metrics: &M
         sealer,
         images: Arc::new(ImageService(db.clone())),
         networks: Arc::new(NetworkService(network.clone())),
-        volumes: Arc::new(NoVolumes),
+        volumes: Arc::new(VolumeService(volume.clone())),
         limits: Arc::new(Quota::default()),
         consoles: Arc::new(hub.clone()),
         public_url,
@@ -93,7 +96,8 @@ pub fn control_plane(cx: &Cx, config: &Config, db: &Db, keys: &Keys, metrics: &M
             ..hanse_compute::Config::default()
         },
     });
-    let mut services: Vec<Service> = vec![image, hanse_network::service(&network), compute];
+    let mut services: Vec<Service> =
+        vec![image, hanse_network::service(&network), hanse_volume::service(&volume), compute];
     let identity = identity(config, db, keys, &services);
     services.push(identity.service());
     let api = Api {
@@ -114,6 +118,7 @@ fn hub(cx: &Cx, db: &Db, documents: Documents) -> Hub {
     Hub::new(db.clone(), cx, documents, hanse_network::wakes())
         .waking(Kind::Guest, hanse_compute::SERVERS_KIND)
         .waking(Kind::Disk, hanse_compute::SERVERS_KIND)
+        .waking(Kind::Disk, hanse_volume::VOLUMES_KIND)
         .waking_on_join(hanse_network::wake_on_join())
 }
 

@@ -193,20 +193,23 @@ impl Machine {
                 self.0.turns.succeeded((kind, id));
                 (state, None)
             }
-            Err(error) => self.judge(kind, id, &error),
+            Err(error) => {
+                let removal = matches!(document.spec, Spec::Absent { .. });
+                self.judge(kind, id, &error, removal)
+            }
         };
         self.report(Report { kind, id, revision: document.revision, state });
         again
     }
 
     /// What a failure means: some can only be answered by the user, some pass, and some did not after a while.
-    fn judge(&self, kind: Kind, id: Uuid, error: &Error) -> (State, Option<Duration>) {
+    fn judge(&self, kind: Kind, id: Uuid, error: &Error, removal: bool) -> (State, Option<Duration>) {
         let failures = self.0.turns.failed((kind, id));
         tracing::warn!(kind = kind.as_str(), %id, failures, %error, "cannot make it so");
         let hopeless =
             matches!(error.kind(), ErrorKind::BadRequest | ErrorKind::NotFound | ErrorKind::NotImplemented);
-        // An unplug waits for the guest's operating system; it is asked again until it lets go.
-        if hopeless || failures >= ATTEMPTS {
+        // A removal is tried for ever: nobody could ask for it again.
+        if !removal && (hopeless || failures >= ATTEMPTS) {
             let reason =
                 if error.kind() == ErrorKind::Internal { error.detail() } else { error.message().to_owned() };
             return (State::Failed { reason }, None);

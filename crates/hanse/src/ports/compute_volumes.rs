@@ -1,0 +1,32 @@
+//! What compute asks of volumes.
+
+use async_trait::async_trait;
+use hanse_compute::ports::{VolumeUse, Volumes};
+use hanse_core::{Cx, Result, Uuid};
+use hanse_policy::Caller;
+use hanse_volume::{Use, Volume};
+use hanse_work::Turn;
+
+pub struct VolumeService(pub Volume);
+
+#[async_trait]
+impl Volumes for VolumeService {
+    async fn validate(&self, _: &Cx, caller: &Caller, volume_id: Uuid) -> Result<()> {
+        self.0.validate(caller, volume_id).await.map(drop)
+    }
+
+    async fn ensure_attached(&self, turn: &Turn, wanted: &VolumeUse) -> Result<()> {
+        let wanted = Use {
+            volume_id: wanted.volume_id,
+            server_id: wanted.server_id,
+            project_id: wanted.project_id.clone(),
+            node: wanted.node.clone(),
+            device: wanted.device.clone(),
+        };
+        self.0.ensure_attached(&turn.cx, &wanted).await
+    }
+
+    async fn release(&self, turn: &Turn, volume_id: Uuid, server_id: Uuid) -> Result<()> {
+        self.0.release(&turn.cx, volume_id, server_id).await
+    }
+}
