@@ -10,10 +10,11 @@ export CARGO_INCREMENTAL := 0
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
-up: toolchain packages tools ## Build, start the cloud and show that it answers
+up: toolchain packages tools ## Build, start the cloud, boot a guest and reach it by ssh
 	cargo build --release --package hanse
 	target/release/hanse up
-	scripts/show-that-it-answers
+	cargo xtask guest-image
+	scripts/first-guest
 
 test: toolchain packages tools check unit e2e ## Run all tests
 
@@ -47,8 +48,7 @@ toolchain:
 	@cargo --version >/dev/null 2>&1 || { echo "Rust 1.95 is missing: install rustup (https://rustup.rs), then: rustup toolchain install 1.95"; exit 1; }
 
 docs: ## Write the derived documents anew
-	cargo run --quiet --package hanse -- config reference > docs/hanse.toml
-	COLUMNS=100 cargo run --quiet --package hanse -- --help > docs/cli.txt
+	HANSE_WRITE_DOCS=1 cargo test --quiet --package hanse derived_documents
 
 clean: ## Remove what was built
 	rm -rf target .tools

@@ -69,3 +69,41 @@ pub enum ConfigCommand {
     /// Print every key with its meaning and its default
     Reference,
 }
+
+/// The help of every command, one after the other.
+#[cfg(test)]
+fn reference() -> String {
+    use clap::CommandFactory;
+    fn add(command: &mut clap::Command, name: &str, text: &mut String) {
+        text.push_str(&format!("$ {name} --help\n{}\n", command.render_long_help()));
+        let inner: Vec<String> = command.get_subcommands().map(|inner| inner.get_name().to_owned()).collect();
+        for inner in inner.iter().filter(|inner| *inner != "help") {
+            if let Some(command) = command.find_subcommand_mut(inner) {
+                add(command, &format!("{name} {inner}"), text);
+            }
+        }
+    }
+    let mut text = String::new();
+    let mut command = Cli::command().term_width(100);
+    command.build();
+    add(&mut command, "hanse", &mut text);
+    text.lines().map(str::trim_end).collect::<Vec<_>>().join("\n") + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    /// `make docs` writes them anew.
+    #[test]
+    fn the_derived_documents_are_those_of_the_code() {
+        let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs");
+        for (name, text) in [("hanse.toml", crate::config::reference()), ("cli.txt", super::reference())] {
+            if std::env::var_os("HANSE_WRITE_DOCS").is_some() {
+                std::fs::write(docs.join(name), &text).unwrap();
+            }
+            let kept = std::fs::read_to_string(docs.join(name)).unwrap_or_default();
+            assert!(kept == text, "docs/{name} is out of date: run `make docs`");
+        }
+    }
+}

@@ -116,16 +116,25 @@ impl Cloud {
 
     /// Waits until a server has this status.
     pub fn wait_for(&self, server: &str, status: &str) {
+        self.wait_for_object("server", server, status);
+    }
+
+    /// Waits until a volume has this status.
+    pub fn wait_for_volume(&self, volume: &str, status: &str) {
+        self.wait_for_object("volume", volume, status);
+    }
+
+    fn wait_for_object(&self, kind: &str, name: &str, status: &str) {
         let mut seen = Value::Null;
         for _ in 0..120 {
-            seen = self.openstack_json("hanse", &["server", "show", server]);
+            seen = self.openstack_json("hanse", &[kind, "show", name]);
             if seen["status"] == status {
                 return;
             }
-            assert!(seen["status"] != "ERROR" || status == "ERROR", "{server} failed: {seen}");
+            assert!(seen["status"] != "ERROR", "{name} failed: {seen}");
             std::thread::sleep(Duration::from_millis(500));
         }
-        panic!("{server} never became {status}: {seen}");
+        panic!("{name} never became {status}: {seen}");
     }
 
     /// What the cloud has on the host beside its two processes: guests, namespaces, disks, rows that are being worked on.

@@ -75,13 +75,22 @@ impl Cloud {
 
     /// The stock OpenStack client, unmodified.
     pub fn openstack(&self, cloud: &str) -> Command {
-        let mut command = self.inside(tools().join("openstack"));
+        self.client(cloud, "openstack")
+    }
+
+    fn client(&self, cloud: &str, program: &str) -> Command {
+        let mut command = self.inside(tools().join(program));
         command.env_clear();
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command.env("HOME", self.directory.path());
         command.env("OS_CLIENT_CONFIG_FILE", self.state().join("operator/clouds.yaml"));
         command.env("OS_CLOUD", cloud);
         command
+    }
+
+    /// A Python program with OpenStack's library, as a user of the cloud.
+    pub fn client_python(&self, cloud: &str) -> Command {
+        self.client(cloud, "python3")
     }
 
     /// Runs the client and expects it to succeed; returns its JSON.

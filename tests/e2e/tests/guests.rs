@@ -76,3 +76,48 @@ fn a_member_boots_a_guest_and_reaches_it_through_a_floating_ip() {
     ok(cloud.openstack("hanse").args(["server", "delete", "--wait", "web"]));
     assert_eq!(cloud.left_over(), Vec::<String>::new());
 }
+
+#[test]
+fn a_volume_keeps_its_bytes_on_the_way_from_guest_to_guest() {
+    if !possible() {
+        return;
+    }
+    let cloud = Cloud::new("volume", TCG);
+    cloud.hanse_ok(&["up"]);
+    cloud.prepare();
+    let volume = cloud.openstack_json("hanse", &["volume", "create", "--size", "1", "data"]);
+    let serial: String = volume["id"].as_str().unwrap_or_default().chars().take(20).collect();
+    let mut addresses = Vec::new();
+    for name in ["one", "two"] {
+        cloud.boot(name, &["--network", "inside"]);
+        let floating = cloud.openstack_json("hanse", &["floating", "ip", "create", "public"]);
+        let address = floating["floating_ip_address"].as_str().unwrap_or_default().to_owned();
+        ok(cloud.openstack("hanse").args(["server", "add", "floating", "ip", name, &address]));
+        addresses.push(address);
+    }
+    let read = "for _ in $(seq 100); do [ -b /dev/vdb ] && break; sleep 0.1; done
+        cat /sys/block/vdb/serial; echo; dd if=/dev/vdb bs=1M count=4 2>/dev/null | sha256sum";
+    cloud.ssh_ok(&addresses[0], "hostname");
+    ok(cloud.openstack("hanse").args(["server", "add", "volume", "one", "data"]));
+    cloud.ssh_ok(
+        &addresses[0],
+        "for _ in $(seq 100); do [ -b /dev/vdb ] && break; sleep 0.1; done; dd if=/dev/urandom of=/dev/vdb bs=1M count=4 && sync",
+    );
+    let written = cloud.ssh_ok(&addresses[0], read);
+    assert!(written.contains(&serial), "{written}");
+    ok(cloud.openstack("hanse").args(["server", "remove", "volume", "one", "data"]));
+    cloud.wait_for_volume("data", "available");
+    ok(cloud.openstack("hanse").args(["server", "add", "volume", "two", "data"]));
+    assert_eq!(cloud.ssh_ok(&addresses[1], read), written);
+
+    // What is in use is not deleted; with its server it becomes free again.
+    assert!(fails(cloud.openstack("hanse").args(["volume", "delete", "data"])).contains("400"));
+    ok(cloud.openstack("hanse").args(["server", "delete", "--wait", "one", "two"]));
+    cloud.wait_for_volume("data", "available");
+    ok(cloud.openstack("hanse").args(["volume", "delete", "data"]));
+    let gone = (0..100).any(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(200));
+        cloud.left_over().is_empty()
+    });
+    assert!(gone, "left over: {:?}", cloud.left_over());
+}
