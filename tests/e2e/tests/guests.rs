@@ -58,11 +58,11 @@ fn a_member_boots_a_guest_and_reaches_it_through_a_floating_ip() {
 
     // A stranger sees none of it.
     ok(cloud.openstack("hanse-admin").args(["project", "create", "other"]));
-    ok(cloud.openstack("hanse-admin").args(["user", "create", "--password", "an0ther-Pass", "eve"]));
+    ok(cloud.openstack("hanse-admin").args(["user", "create", "--password", "f4r-Away-Pass", "eve"]));
     ok(cloud.openstack("hanse-admin").args(["role", "add", "--project", "other", "--user", "eve", "member"]));
     let as_eve = || {
         let mut command = cloud.openstack("hanse");
-        command.args(["--os-username", "eve", "--os-password", "an0ther-Pass", "--os-project-name", "other"]);
+        command.args(["--os-username", "eve", "--os-password", "f4r-Away-Pass", "--os-project-name", "other"]);
         command
     };
     for what in ["server", "image", "network", "router", "floating ip", "keypair"] {
