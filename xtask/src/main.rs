@@ -15,6 +15,9 @@ enum Command {
     GuestImage(guest_image::Options),
     /// Run a command with a throw-away PostgreSQL server, named by HANSE_TEST_POSTGRES.
     WithPostgres {
+        /// Write to the disk as a server in use does: for measuring.
+        #[arg(long)]
+        durable: bool,
         /// The command and its arguments.
         #[arg(trailing_var_arg = true, required = true, allow_hyphen_values = true)]
         command: Vec<String>,
@@ -26,7 +29,7 @@ enum Command {
 fn main() -> ExitCode {
     let done = match Command::parse() {
         Command::GuestImage(options) => guest_image::run(&options),
-        Command::WithPostgres { command } => match postgres::run(&command) {
+        Command::WithPostgres { durable, command } => match postgres::run(&command, durable) {
             Ok(status) if status.success() => Ok(()),
             Ok(_) => return ExitCode::FAILURE,
             Err(error) => Err(error),

@@ -10,9 +10,10 @@ use anyhow::{Context, Result, bail};
 const USER: &str = "nobody";
 
 /// Runs a command with `HANSE_TEST_POSTGRES` naming the server, and takes the server down after it.
-pub fn run(command: &[String]) -> Result<ExitStatus> {
+/// Unless it is `durable`, the server leaves it to the kernel when to write to the disk.
+pub fn run(command: &[String], durable: bool) -> Result<ExitStatus> {
     let [program, arguments @ ..] = command else { bail!("with-postgres needs a command to run") };
-    let server = Server::start()?;
+    let server = Server::start(durable)?;
     let status = Command::new(program)
         .args(arguments)
         .env("HANSE_TEST_POSTGRES", server.address())
@@ -27,7 +28,7 @@ struct Server {
 }
 
 impl Server {
-    fn start() -> Result<Server> {
+    fn start(durable: bool) -> Result<Server> {
         let programs = programs()?;
         let directory = std::env::temp_dir().join(format!("hanse-postgres-{}", std::process::id()));
         std::fs::create_dir(&directory).context("cannot make a directory for PostgreSQL")?;
@@ -41,8 +42,9 @@ impl Server {
             &["--auth=trust", "--username=postgres", "--no-sync", "--locale=C", "--encoding=UTF8"],
         )?;
         // What a test writes need not survive a power cut.
+        let speed = if durable { "" } else { "-c fsync=off -c full_page_writes=off" };
         let options = format!(
-            "-k {} -c listen_addresses='' -c fsync=off -c full_page_writes=off -c max_connections=300",
+            "-k {} -c listen_addresses='' -c max_connections=300 {speed}",
             server.directory.display()
         );
         let log = server.directory.join("log");

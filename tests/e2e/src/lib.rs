@@ -48,10 +48,15 @@ impl Cloud {
         self.directory.path().join(name)
     }
 
+    /// The cloud's network namespace, as a file that can be entered.
+    pub fn namespace(&self) -> PathBuf {
+        Path::new("/run/netns").join(&self.namespace)
+    }
+
     /// A program in the cloud's network namespace.
     pub fn inside(&self, program: impl AsRef<Path>) -> Command {
         let mut command = Command::new("nsenter");
-        command.arg(format!("--net=/run/netns/{}", self.namespace)).arg("--").arg(program.as_ref());
+        command.arg(format!("--net={}", self.namespace().display())).arg("--").arg(program.as_ref());
         command.stdin(Stdio::null());
         command
     }
@@ -131,7 +136,7 @@ impl Drop for Cloud {
             }
         }
         if self.state().exists() {
-            let _ = self.hanse().args(["reset", "--yes"]).status();
+            let _ = self.hanse().args(["reset", "--yes"]).stdout(Stdio::null()).status();
         }
         let _ = Command::new("ip").args(["netns", "del", &self.namespace]).status();
     }

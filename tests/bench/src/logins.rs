@@ -1,0 +1,70 @@
+//! Logins, which are a password hash and little else.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+use hanse_core::{Cx, Secret};
+use hanse_crypto::{PasswordConfig, PasswordHasher};
+
+use crate::client::{Api, Cost};
+use crate::figures::{Amount, Line, quantile};
+use crate::process::cpu;
+use crate::{Options, ROUNDS};
+
+/// One after another: several at once would wait for each other's hashes, and tell about the queue.
+pub async fn measure(api: &Api, options: &Options) -> Result<Vec<Line>> {
+    let login = api.login("hanse");
+    let times = options.each_round(500);
+    let mut bare = Bare::start().await?;
+    let mut cost = Cost::default();
+    for _ in 0..ROUNDS {
+        api.load(&login, times, 1, &mut cost).await?;
+        bare.verify(times).await?;
+    }
+    let hash = "the Argon2id hash alone";
+    let own = |share| Amount::millis(quantile(&bare.latencies, share));
+    Ok(vec![
+        Line::new(
+            "Log in: server CPU",
+            Amount::median_millis(&cost.cpu),
+            hash,
+            Amount::median_millis(&bare.cpu),
+        ),
+        Line::new("Log in: latency p50, one connection", Amount::millis(cost.p50()), hash, own(0.50)),
+        Line::new("Log in: latency p99, one connection", Amount::millis(cost.p99()), hash, own(0.99)),
+    ])
+}
+
+/// The same hash in this process, with the parameters that the cloud has by default.
+struct Bare {
+    hasher: PasswordHasher,
+    hash: String,
+    cpu: Vec<Duration>,
+    latencies: Vec<Duration>,
+}
+
+impl Bare {
+    const PASSWORD: &str = "0123456789abcdef0123456789abcdef";
+
+    async fn start() -> Result<Bare> {
+        let cx = Cx::system();
+        let hasher = PasswordHasher::start(&cx, &PasswordConfig::default())?;
+        let hash = hasher.hash(&cx, Secret::new(Bare::PASSWORD.to_owned())).await?;
+        Ok(Bare { hasher, hash, cpu: Vec::new(), latencies: Vec::new() })
+    }
+
+    async fn verify(&mut self, times: usize) -> Result<()> {
+        let before = cpu(std::process::id())?;
+        for _ in 0..times {
+            let start = Instant::now();
+            let password = Secret::new(Bare::PASSWORD.to_owned());
+            if !self.hasher.verify(password, Some(self.hash.clone())).await? {
+                bail!("a password does not match its own hash");
+            }
+            self.latencies.push(start.elapsed());
+        }
+        let spent = cpu(std::process::id())?.saturating_sub(before);
+        self.cpu.push(spent.div_f64(times as f64));
+        Ok(())
+    }
+}
