@@ -55,7 +55,9 @@ fn sort_key(key: &str, direction: &str) -> Result<SortKey> {
         "asc" => Direction::Ascending,
         "desc" => Direction::Descending,
         other => {
-            return Err(Error::bad_request(format!("The sort direction must be asc or desc, not '{other}'.")));
+            return Err(Error::bad_request(format!(
+                "The sort direction must be asc or desc, not '{other}'."
+            )));
         }
     };
     let expression = match key {
