@@ -122,7 +122,8 @@ impl Volume {
                     }
                     promise(tx, cx, grant, &row, wanted.server_id, Some(&wanted.device)).await?;
                     db::attachments::settle(tx, cx, grant, &wanted.device).await?;
-                    if row.state == State::InUse {
+                    // What an admin has said of it meanwhile stands.
+                    if !matches!(row.state, State::Available | State::Attaching) {
                         return Ok(());
                     }
                     let sizes = (row.size, row.wanted_size);

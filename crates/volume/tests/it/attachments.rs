@@ -5,6 +5,7 @@ use hanse_volume::{State, Use};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
+use crate::agent::Mood;
 use crate::world::{ADA, ADMIN, World, caller};
 
 fn wanted(world: &World, id: &str, node: &str) -> Use {
@@ -119,5 +120,40 @@ async fn a_volume_is_for_its_project_and_its_node_only() {
         assert!(volume.show_for("p2", &[volume_id]).await.unwrap().is_empty());
         assert_eq!(volume.show_for("p1", &[volume_id]).await.unwrap()[0].state, State::Available);
         assert_eq!(world.status(&id).await, "available", "who is refused changes nothing");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_volume_that_is_not_available_is_promised_to_nobody() {
+    for world in World::all().await {
+        world.agent.feel(Mood::Silent);
+        let (cx, volume, ada) = (&world.cx, &world.volume, caller("member", "p1"));
+        let id = world.create(ADA, json!({})).await;
+        let wanted = wanted(&world, &id, "n1");
+        for status in ["creating", "error", "maintenance", "extending", "deleting"] {
+            world.act(ADMIN, &id, json!({ "os-reset_status": { "status": status } })).await.expect(202);
+            let reserved = volume.reserve(cx, &ada, wanted.volume_id, wanted.server_id, None).await;
+            assert_eq!(reserved.unwrap_err().kind(), Kind::BadRequest, "{status}");
+            assert_eq!(volume.ensure_attached(cx, &wanted).await.unwrap_err().kind(), Kind::BadRequest);
+            assert_eq!(world.status(&id).await, status);
+        }
+        assert_eq!(world.count("volume_attachments").await, 0, "{}", world.test.engine);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_admin_says_of_an_attached_volume_stands() {
+    for world in World::all().await {
+        let id = world.available(ADA, json!({})).await;
+        let wanted = wanted(&world, &id, "n1");
+        let (cx, volume) = (&world.cx, &world.volume);
+        volume.ensure_attached(cx, &wanted).await.unwrap();
+        world.act(ADMIN, &id, json!({ "os-reset_status": { "status": "error" } })).await.expect(202);
+        world.delete(ADA, &id).await.expect(400);
+        volume.ensure_attached(cx, &wanted).await.unwrap();
+        assert_eq!(world.status(&id).await, "error");
+        volume.release(cx, wanted.volume_id, wanted.server_id).await.unwrap();
+        assert_eq!(world.status(&id).await, "error");
+        world.delete(ADA, &id).await.expect(202);
     }
 }
