@@ -33,7 +33,7 @@ impl Progress {
 
     /// Says what is done, and how long it took since the beginning.
     fn done(&self, cx: &Cx, what: &str) {
-        println!("  {:>5.1} s  {what}", cx.now().since(self.started).as_secs_f64());
+        tell!("  {:>5.1} s  {what}", cx.now().since(self.started).as_secs_f64());
     }
 }
 
@@ -71,7 +71,7 @@ pub fn up(cx: &Cx, config: &Config, path: Option<&Path>, foreground: bool) -> Re
     for node in health.nodes.iter().filter(|node| node.connected) {
         progress.done(cx, &format!("machine {} is part of the cloud", node.name));
     }
-    println!("\n{}", table(config, &state));
+    tell!("\n{}", table(config, &state));
     if foreground { attend(&state, children) } else { Ok(()) }
 }
 
@@ -189,7 +189,7 @@ fn table(config: &Config, state: &State) -> String {
 
 /// Stays until Ctrl-C or until a process ends, then ends the other.
 fn attend(state: &State, mut children: Vec<(Role, std::process::Child)>) -> Result<()> {
-    println!("\nAttached: Ctrl-C ends the cloud's processes; guests keep running.");
+    tell!("\nAttached: Ctrl-C ends the cloud's processes; guests keep running.");
     let ended = crate::runtime(1)?.block_on(async {
         let stop = crate::stop_on_signal()?;
         loop {
@@ -234,10 +234,10 @@ pub fn status(cx: &Cx, config: &Config, as_json: bool) -> Result<()> {
                 "admin_password": state.admin_password(), "logs": state.logs(),
             },
         });
-        println!("{text:#}");
+        tell!("{text:#}");
         return Ok(());
     }
-    println!("Cloud           {}", cloud.id);
+    tell!("Cloud           {}", cloud.id);
     for role in Role::BOTH {
         let says = match runs(role) {
             Some(pid) => format!("running (process {pid})"),
@@ -245,18 +245,18 @@ pub fn status(cx: &Cx, config: &Config, as_json: bool) -> Result<()> {
         };
         let mut title = role.title().to_owned();
         title[..1].make_ascii_uppercase();
-        println!("{title:<15} {says}");
+        tell!("{title:<15} {says}");
     }
     match &health {
-        Err(error) => println!("Health          {}", error.message()),
+        Err(error) => tell!("Health          {}", error.message()),
         Ok(health) => {
             for node in &health.nodes {
                 let says = if node.connected { "connected" } else { "not connected" };
-                println!("Machine         {}: {says}, guests run on {}", node.name, node.accelerator);
+                tell!("Machine         {}: {says}, guests run on {}", node.name, node.accelerator);
             }
         }
     }
-    println!("{}", table(config, &state));
+    tell!("{}", table(config, &state));
     Ok(())
 }
 
@@ -306,11 +306,11 @@ pub fn reset(cx: &Cx, config: &Config, yes: bool) -> Result<()> {
     require_root("`hanse reset`")?;
     let state = State::at(&config.state_dir.0);
     let Some(cloud) = state.cloud()? else {
-        println!("There is no cloud in {}: nothing to remove.", state.path().display());
+        tell!("There is no cloud in {}: nothing to remove.", state.path().display());
         return Ok(());
     };
     if !yes && !confirm(&state)? {
-        println!("Nothing was removed.");
+        tell!("Nothing was removed.");
         return Ok(());
     }
     let progress = Progress::start(cx);

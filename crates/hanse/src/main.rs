@@ -1,5 +1,13 @@
 //! Hanse: a sovereign cloud in one program.
 
+/// Prints a line; nobody may be reading on (`hanse status | head`).
+macro_rules! tell {
+    ($($text:tt)*) => {{
+        use std::io::Write;
+        let _ = writeln!(std::io::stdout(), $($text)*);
+    }};
+}
+
 mod agent;
 mod cli;
 mod config;
@@ -26,13 +34,6 @@ use process::{Role, Word};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    if !matches!(cli.command, Command::Serve | Command::Agent) {
-        // `hanse status | head` ends quietly, as other programs do.
-        // SAFETY: the default action of a signal is no handler of ours, and no thread exists yet.
-        let _ = unsafe {
-            nix::sys::signal::signal(nix::sys::signal::Signal::SIGPIPE, nix::sys::signal::SigHandler::SigDfl)
-        };
-    }
     match run(&cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -53,11 +54,11 @@ fn run(cli: &Cli) -> Result<()> {
     let path = cli.config.as_deref();
     match &cli.command {
         Command::Version => {
-            println!("hanse {}", env!("CARGO_PKG_VERSION"));
+            tell!("hanse {}", env!("CARGO_PKG_VERSION"));
             return Ok(());
         }
         Command::Config { command: ConfigCommand::Reference } => {
-            print!("{}", config::reference());
+            tell!("{}", config::reference().trim_end());
             return Ok(());
         }
         _ => {}
@@ -67,7 +68,7 @@ fn run(cli: &Cli) -> Result<()> {
     match &cli.command {
         Command::Version | Command::Config { command: ConfigCommand::Reference } => Ok(()),
         Command::Config { command: ConfigCommand::Check } => {
-            println!("The configuration is fine.");
+            tell!("The configuration is fine.");
             Ok(())
         }
         Command::Up { foreground } => lifecycle::up(&cx, &config, path, *foreground),

@@ -27,7 +27,7 @@ pub(crate) mod path {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Delivery {
     pub documents: Vec<Document>,
-    /// These are all the documents of the node: what it has beside them is to be removed.
+    /// These are all the documents of the node. What it has beside them is left alone (ADR 4).
     pub complete: bool,
 }
 

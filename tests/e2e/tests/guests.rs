@@ -62,7 +62,14 @@ fn a_member_boots_a_guest_and_reaches_it_through_a_floating_ip() {
     ok(cloud.openstack("hanse-admin").args(["role", "add", "--project", "other", "--user", "eve", "member"]));
     let as_eve = || {
         let mut command = cloud.openstack("hanse");
-        command.args(["--os-username", "eve", "--os-password", "f4r-Away-Pass", "--os-project-name", "other"]);
+        command.args([
+            "--os-username",
+            "eve",
+            "--os-password",
+            "f4r-Away-Pass",
+            "--os-project-name",
+            "other",
+        ]);
         command
     };
     for what in ["server", "image", "network", "router", "floating ip", "keypair"] {
