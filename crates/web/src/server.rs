@@ -164,6 +164,9 @@ impl Connection {
             tracing::debug!(%peer, "TLS handshake failed");
             return;
         };
+        // What the handshake has agreed on, so that nobody waits for a first byte to tell the protocols apart.
+        let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+        let builder = if is_http2 { builder.clone().http2_only() } else { builder.clone().http1_only() };
         self.metrics.connected();
         let service = router.map_request(move |mut request: http::Request<hyper::body::Incoming>| {
             request.extensions_mut().insert(Peer(peer));
