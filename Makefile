@@ -33,7 +33,7 @@ e2e: toolchain packages tools ## Real clients against the real binary
 	cargo xtask guest-image
 	HANSE_REQUIRED_TESTS=e2e cargo nextest run --package hanse-e2e
 
-bench: toolchain packages ## Measure the release binary and print a table
+bench: toolchain packages ## Measure the release binary and print a table (BENCH="--help" tells more)
 	cargo build --release --package hanse --package hanse-bench
 	HANSE_BINARY=$(CURDIR)/target/release/hanse cargo xtask with-postgres --durable target/release/hanse-bench $(BENCH)
 
