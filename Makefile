@@ -32,7 +32,7 @@ unit: toolchain packages tools ## Unit, service and contract tests, on SQLite an
 e2e: toolchain packages tools ## Real clients against the real binary
 	cargo build --workspace --all-targets --quiet
 	cargo xtask guest-image
-	HANSE_REQUIRED_TESTS=e2e cargo nextest run --package hanse-e2e
+	HANSE_REQUIRED_TESTS=e2e,postgres cargo xtask with-postgres cargo nextest run --package hanse-e2e
 
 bench: toolchain packages ## Measure the release binary and print a table (BENCH="--help" tells more)
 	cargo build --release --package hanse --package hanse-bench
