@@ -79,7 +79,7 @@ pub async fn drivers(config: &Config, state: &State, cloud: &Cloud, crash: Crash
     let directory = state.agent();
     match config.hypervisor.driver {
         Driver::Sim => Ok(Drivers {
-            hypervisor: Arc::new(sim::Sim::new(sim::World::journaled(directory.join("sim"))?, hook(&crash))),
+            hypervisor: Arc::new(sim::Sim::new(sim::World::journaled(directory.join("sim"))?, crash)),
             network: Arc::new(hanse_sdn::Sim::new(&cloud.id, public_range(config)?)?),
             storage: Arc::new(hanse_storage::Sim::with_capacity(1 << 50)),
         }),
@@ -99,7 +99,7 @@ fn qemu(config: &Config, directory: &Path, owner: Owner, crash: CrashPoints) -> 
         Accelerator::Kvm => qemu::Choice::Kvm,
         Accelerator::Tcg => qemu::Choice::Tcg,
     };
-    qemu::Qemu::new(settings, hook(&crash))
+    qemu::Qemu::new(settings, crash)
 }
 
 fn network(config: &Config, cloud: &Cloud, owner: Owner, crash: CrashPoints) -> Result<linux::Linux> {
@@ -109,14 +109,8 @@ fn network(config: &Config, cloud: &Cloud, owner: Owner, crash: CrashPoints) -> 
         tap_owner: linux::TapOwner { uid: owner.uid, gid: owner.gid },
         domain: "hanse.internal".to_owned(),
         metadata: Arc::new(metadata::page),
-        crash: hook(&crash),
+        crash,
     })
-}
-
-/// The drivers' own kind of crash points, which cannot fail.
-fn hook(crash: &CrashPoints) -> Arc<dyn Fn(&'static str) + Send + Sync> {
-    let crash = crash.clone();
-    Arc::new(move |name| drop(crash.pass(name)))
 }
 
 async fn files(directory: &Path, owner: Owner, crash: CrashPoints) -> Result<hanse_storage::Files> {

@@ -6,7 +6,6 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -23,14 +22,6 @@ mod qmp;
 pub mod sim;
 
 pub use files::Owner;
-
-/// Called between any two external effects with a name such as `hypervisor.spawned`; tests abort there.
-pub type CrashPoints = Arc<dyn Fn(&'static str) + Send + Sync>;
-
-/// What production uses: nothing happens at a crash point.
-pub fn no_crash_points() -> CrashPoints {
-    Arc::new(|_| {})
-}
 
 /// A disk as the storage driver hands it over: a file and its format, which is stated and never probed.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use hanse_core::{Context, Error, Result, Uuid};
+use hanse_core::{Context, CrashPoints, Error, Result, Uuid};
 use hanse_node::documents::{Guest, Nic, Reboots};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -20,8 +20,8 @@ use self::directory::{Directory, FORMAT, Record};
 use self::live::Live;
 use self::process::{Lock, Process, Surroundings};
 use crate::{
-    Accelerator, Applied, CrashPoints, DiskPath, Ended, Hypervisor, NetPlug, Observed, Owner, config_drive,
-    files, metadata,
+    Accelerator, Applied, DiskPath, Ended, Hypervisor, NetPlug, Observed, Owner, config_drive, files,
+    metadata,
 };
 
 mod command;
@@ -182,7 +182,7 @@ impl Qemu {
     async fn end(&self, held: &mut Held, live: &Live) -> Result<()> {
         live.end().await?;
         **held = None;
-        (self.crash)("hypervisor.ended");
+        self.crash.pass("hypervisor.ended")?;
         Ok(())
     }
 
@@ -225,7 +225,7 @@ impl Qemu {
         if status == "shutdown" {
             let ended = directory.ended()?.unwrap_or(Ended::ByGuest);
             directory.write_ended(Some(ended))?;
-            (self.crash)("hypervisor.end_noted");
+            self.crash.pass("hypervisor.end_noted")?;
             self.end(held, live).await?;
             return Ok(Observed::Stopped { ended });
         }
@@ -262,14 +262,14 @@ impl Launch {
     fn run(self) -> Result<Option<Child>> {
         let directory = &self.directory;
         directory.create()?;
-        (self.crash)("hypervisor.directory_made");
+        self.crash.pass("hypervisor.directory_made")?;
         let Some(lock) = Lock::take(&directory.lock())? else { return Ok(None) };
-        (self.crash)("hypervisor.locked");
+        self.crash.pass("hypervisor.locked")?;
         files::remove(&directory.pid_file())?;
         directory.write_ended(None)?;
         let image = config_drive::image(&metadata::config_drive(directory.id, &self.guest.identity))?;
         directory.write_config_drive(&image, self.settings.owner)?;
-        (self.crash)("hypervisor.config_drive_written");
+        self.crash.pass("hypervisor.config_drive_written")?;
         self.disks.iter().try_for_each(|disk| devices::own_disk(disk, self.settings.owner))?;
         directory.write_record(&Record {
             format: FORMAT,
@@ -280,9 +280,9 @@ impl Launch {
             memory_mib: self.guest.memory_mib,
             reboots: self.guest.reboots,
         })?;
-        (self.crash)("hypervisor.recorded");
+        self.crash.pass("hypervisor.recorded")?;
         let monitor = directory.listen()?;
-        (self.crash)("hypervisor.listening");
+        self.crash.pass("hypervisor.listening")?;
         let open = |nic| tap::open(self.net.namespace.as_deref(), crate::tap_of(nic, &self.net)?);
         let taps: Vec<OwnedFd> = self.guest.nics.iter().map(open).collect::<Result<_>>()?;
         let tap_numbers: Vec<_> = taps.iter().map(AsRawFd::as_raw_fd).collect();
@@ -314,10 +314,10 @@ impl Launch {
         let child = process::command(&self.settings.binary, arguments, around)?
             .spawn()
             .context(format!("cannot run {}", self.settings.binary.display()))?;
-        (self.crash)("hypervisor.spawned");
+        self.crash.pass("hypervisor.spawned")?;
         let process = Process::open(child.id()).context("cannot watch the QEMU that was started")?;
         files::write(&directory.pid_file(), format!("{}\n", child.id()).as_bytes(), None)?;
-        (self.crash)("hypervisor.pid_written");
+        self.crash.pass("hypervisor.pid_written")?;
         Ok(Some(Child { process, output }))
     }
 }
@@ -372,7 +372,7 @@ impl Hypervisor for Qemu {
         }
         let launch = Launch {
             settings: self.settings.clone(),
-            crash: Arc::clone(&self.crash),
+            crash: self.crash.clone(),
             machine: self.machine(&directory).await?,
             accelerator: self.probe().await?,
             directory: directory.clone(),
@@ -381,7 +381,7 @@ impl Hypervisor for Qemu {
             net: net.clone(),
         };
         self.spawn(&mut held, &directory, launch).await?;
-        (self.crash)("hypervisor.started");
+        self.crash.pass("hypervisor.started")?;
         Ok(())
     }
 
@@ -392,14 +392,14 @@ impl Hypervisor for Qemu {
         }
         let mut held = self.hold(id).await;
         directory.write_ended(Some(Ended::Asked))?;
-        (self.crash)("hypervisor.stop_asked");
+        self.crash.pass("hypervisor.stop_asked")?;
         match self.live(&mut held, &directory).await {
             Ok(None) => return Ok(()),
             Ok(Some(live)) => {
                 // Meanwhile others may look at the guest and read its console.
                 drop(held);
                 live.press_power_button(grace).await;
-                (self.crash)("hypervisor.power_button_pressed");
+                self.crash.pass("hypervisor.power_button_pressed")?;
                 held = self.hold(id).await;
             }
             Err(error) => tracing::warn!(%error, guest = %id, "the guest cannot be asked to shut down"),
@@ -419,7 +419,7 @@ impl Hypervisor for Qemu {
             return Err(crate::not_running(id));
         }
         live.qmp.execute("system_reset", json!({})).await?;
-        (self.crash)("hypervisor.reset");
+        self.crash.pass("hypervisor.reset")?;
         match directory.record()? {
             Some(record) => directory.write_record(&Record { reboots, ..record }),
             None => Err(Error::internal(format!("guest {id} runs, but its guest.json is gone"))),
@@ -474,9 +474,9 @@ impl Hypervisor for Qemu {
         let directory = self.directory(id);
         let mut held = self.hold(id).await;
         self.kill(&mut held, &directory).await?;
-        (self.crash)("hypervisor.killed");
+        self.crash.pass("hypervisor.killed")?;
         directory.remove()?;
-        (self.crash)("hypervisor.removed");
+        self.crash.pass("hypervisor.removed")?;
         Ok(())
     }
 

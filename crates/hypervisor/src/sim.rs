@@ -10,12 +10,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use hanse_core::{Context, Error, Result, Uuid};
+use hanse_core::{Context, CrashPoints, Error, Result, Uuid};
 use hanse_node::documents::{Guest, Nic, Reboots};
 use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
 
-use crate::{Accelerator, Applied, CrashPoints, DiskPath, Ended, Hypervisor, NetPlug, Observed};
+use crate::{Accelerator, Applied, DiskPath, Ended, Hypervisor, NetPlug, Observed};
 
 /// As much console as the simulator keeps of a guest, in bytes.
 pub const CONSOLE_MAX: usize = 1 << 20;
@@ -205,7 +205,7 @@ impl Sim {
             plug(applied);
             Ok(())
         })?;
-        (self.crash)("hypervisor.device_added");
+        self.crash.pass("hypervisor.device_added")?;
         attached.ok_or_else(|| crate::not_running(id))
     }
 
@@ -220,7 +220,7 @@ impl Sim {
             }
             Ok(())
         })?;
-        (self.crash)("hypervisor.device_removed");
+        self.crash.pass("hypervisor.device_removed")?;
         Ok(())
     }
 }
@@ -251,7 +251,7 @@ impl Hypervisor for Sim {
     async fn start(&self, id: Uuid, guest: &Guest, disks: &[DiskPath], net: &NetPlug) -> Result<()> {
         self.world.check("start")?;
         crate::check(guest, disks, net)?;
-        (self.crash)("hypervisor.recorded");
+        self.crash.pass("hypervisor.recorded")?;
         {
             let mut guests = self.world.guests();
             let sim = guests.entry(id).or_insert_with(|| SimGuest {
@@ -277,7 +277,7 @@ impl Hypervisor for Sim {
             sim.ended = Ended::Lost;
             self.world.write(id, sim)?;
         }
-        (self.crash)("hypervisor.spawned");
+        self.crash.pass("hypervisor.spawned")?;
         self.world.tell(id);
         Ok(())
     }
@@ -290,7 +290,7 @@ impl Hypervisor for Sim {
                 guest.print(b"reboot: Power down\r\n");
             }
         });
-        (self.crash)("hypervisor.stopped");
+        self.crash.pass("hypervisor.stopped")?;
         self.world.tell(id);
         Ok(())
     }
@@ -302,7 +302,7 @@ impl Hypervisor for Sim {
             applied.reboots = reboots;
             Ok(())
         })?;
-        (self.crash)("hypervisor.reset");
+        self.crash.pass("hypervisor.reset")?;
         self.world.tell(id);
         reset.ok_or_else(|| crate::not_running(id))
     }
@@ -337,7 +337,7 @@ impl Hypervisor for Sim {
         if let Some(directory) = &self.world.journal {
             crate::files::remove(&directory.join(format!("{id}.json")))?;
         }
-        (self.crash)("hypervisor.removed");
+        self.crash.pass("hypervisor.removed")?;
         self.world.guests().remove(&id);
         self.world.tell(id);
         Ok(())

@@ -97,6 +97,3 @@ pub enum Capability {
 /// What guests read at 169.254.169.254: given the guest's id, its identity and a path without a slash at its end
 /// (`/openstack/latest/meta_data.json`), the body, or nothing for 404.
 pub type MetadataTree = Arc<dyn Fn(Uuid, &GuestIdentity, &str) -> Option<Vec<u8>> + Send + Sync>;
-
-/// Called with a name between any two external effects; tests make it panic or abort.
-pub type CrashPoints = Arc<dyn Fn(&'static str) + Send + Sync>;

@@ -17,16 +17,15 @@ mod tap;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use async_trait::async_trait;
-use hanse_core::{Error, Result, Uuid};
+use hanse_core::{CrashPoints, Error, Result, Uuid};
 use hanse_node::documents::Kind;
 use tokio::sync::Mutex;
 
 use crate::names::CloudNames;
 use crate::plan::{self, Plan, PublicRange};
-use crate::{Applied, Capability, CrashPoints, MetadataTree, Model, Sdn};
+use crate::{Applied, Capability, MetadataTree, Model, Sdn};
 use links::Links;
 use netns::Namespace;
 use service::{Service, Tenants};
@@ -116,8 +115,8 @@ impl Linux {
         })
     }
 
-    fn crash(&self, point: &'static str) {
-        (self.crash)(point);
+    fn crash(&self, point: &'static str) -> Result<()> {
+        self.crash.pass(point)
     }
 
     async fn converge(
@@ -129,7 +128,7 @@ impl Linux {
         let cloud = self.cloud().await?;
         let bridges = self.converge_bridges(&cloud, &plan).await?;
         self.remove_stale(&plan)?;
-        self.crash("sdn.unnamed");
+        self.crash("sdn.unnamed")?;
         match plan.switches.iter().find(|(_, switch)| switch.joins_host) {
             None => self.leave_host().await?,
             Some((id, switch)) => {
@@ -187,23 +186,18 @@ impl Sdn for Linux {
         let mut services = self.services.lock().await;
         services.clear();
         self.leave_host().await?;
-        self.crash("sdn.teardown.left");
+        self.crash("sdn.teardown.left")?;
         if let Some(namespace) = Namespace::open(&self.names.namespace)? {
             // The kernel takes its time with a namespace; what is deleted here is gone when this returns.
             Links::open(&namespace).await?.sweep(&BTreeSet::new()).await?;
         }
-        self.crash("sdn.teardown.swept");
+        self.crash("sdn.teardown.swept")?;
         netns::list(|name| self.names.owns(name))?.iter().try_for_each(|name| netns::remove(name))
     }
 
     fn capabilities(&self) -> BTreeSet<Capability> {
         CAPABILITIES.into()
     }
-}
-
-/// No crash points: what production runs with.
-pub fn no_crash_points() -> CrashPoints {
-    Arc::new(|_| {})
 }
 
 /// What every namespace of ours is told, since it would inherit the host's settings: IPv4 only, no forwarding

@@ -52,6 +52,8 @@ struct Inner {
     reports: Reports,
     turns: Turns,
     network_changed: Notify,
+    /// What the agent says of itself has changed; it is said at the beginning of a connection.
+    hello_changed: Notify,
     crash: CrashPoints,
     /// Where the revision is noted that a guest was last started for.
     started: PathBuf,
@@ -69,6 +71,7 @@ impl Machine {
             reports: Reports::default(),
             turns: Turns::default(),
             network_changed: Notify::new(),
+            hello_changed: Notify::new(),
             crash,
             started: directory.join("started"),
         }))
@@ -77,6 +80,7 @@ impl Machine {
     /// Notes what the trial guest has shown.
     pub fn accelerator(&self, name: &str) {
         name.clone_into(&mut lock(&self.0.hello).accelerator);
+        self.0.hello_changed.notify_one();
     }
 
     /// Serves the control plane behind `socket` until `stop` is cancelled. Guests run on after that.
@@ -107,8 +111,10 @@ impl Machine {
             match UnixStream::connect(socket).await {
                 Ok(stream) => {
                     tracing::info!("connected to the control plane");
-                    if let Err(error) = serve(stream, Arc::new(self.clone())).await {
-                        tracing::info!(%error, "disconnected");
+                    tokio::select! {
+                        Err(error) = serve(stream, Arc::new(self.clone())) => tracing::info!(%error, "disconnected"),
+                        () = self.0.hello_changed.notified() => tracing::info!("introducing this machine anew"),
+                        else => {}
                     }
                 }
                 Err(error) => tracing::debug!(%error, "the control plane is not there"),

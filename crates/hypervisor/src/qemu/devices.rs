@@ -9,13 +9,13 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::time::Duration;
 
-use hanse_core::{Context, Error, Result, Uuid};
+use hanse_core::{Context, CrashPoints, Error, Result, Uuid};
 use hanse_node::documents::{DiskFormat, Nic};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
+use crate::DiskPath;
 use crate::qmp::{Failure, Qmp};
-use crate::{CrashPoints, DiskPath};
 
 /// Ports that are free when a guest starts, for what is plugged in later.
 pub const SPARE_PORTS: usize = 8;
@@ -124,14 +124,14 @@ pub async fn attach_disk(qmp: &Qmp, disk: &DiskPath, crash: &CrashPoints) -> Res
         return Err(error);
     }
     qmp.execute("blockdev-add", disk_node(disk)).await?;
-    crash("hypervisor.disk_opened");
+    crash.pass("hypervisor.disk_opened")?;
     let added = qmp.execute("device_add", disk_frontend(disk, &port, None)).await;
     if let Err(failure) = added {
         // The reason is what counts, not whether we could clean up: the next attempt does.
         let _ = delete_node(qmp, disk.id).await;
         return Err(failure.into());
     }
-    crash("hypervisor.disk_attached");
+    crash.pass("hypervisor.disk_attached")?;
     Ok(())
 }
 
@@ -149,7 +149,7 @@ pub async fn detach_disk(qmp: &Qmp, disk: Uuid, limit: Duration, crash: &CrashPo
     if !unplug(qmp, &disk_device(disk), limit).await? {
         return Ok(false);
     }
-    crash("hypervisor.disk_unplugged");
+    crash.pass("hypervisor.disk_unplugged")?;
     // The device is gone a moment before its last request is.
     let until = Instant::now() + limit;
     while has_node(qmp, disk).await? {
@@ -160,7 +160,7 @@ pub async fn detach_disk(qmp: &Qmp, disk: Uuid, limit: Duration, crash: &CrashPo
             Ok(_) => {}
         }
     }
-    crash("hypervisor.disk_closed");
+    crash.pass("hypervisor.disk_closed")?;
     Ok(true)
 }
 
@@ -182,13 +182,13 @@ pub async fn attach_nic(
     qmp.execute_with("getfd", json!({ "fdname": name }), Some(tap.as_fd())).await?;
     let backend = json!({ "type": "tap", "id": name, "fd": name, "vhost": false });
     qmp.execute("netdev_add", backend).await?;
-    crash("hypervisor.tap_opened");
+    crash.pass("hypervisor.tap_opened")?;
     if let Err(failure) = qmp.execute("device_add", nic_frontend(nic, &port)).await {
         // As with a disk: the reason counts.
         let _ = remove_netdev(qmp, nic.port_id).await;
         return Err(failure.into());
     }
-    crash("hypervisor.nic_attached");
+    crash.pass("hypervisor.nic_attached")?;
     Ok(())
 }
 
@@ -197,9 +197,9 @@ pub async fn detach_nic(qmp: &Qmp, port: Uuid, limit: Duration, crash: &CrashPoi
     if !unplug(qmp, &nic_device(port), limit).await? {
         return Ok(false);
     }
-    crash("hypervisor.nic_unplugged");
+    crash.pass("hypervisor.nic_unplugged")?;
     remove_netdev(qmp, port).await?;
-    crash("hypervisor.tap_closed");
+    crash.pass("hypervisor.tap_closed")?;
     Ok(true)
 }
 

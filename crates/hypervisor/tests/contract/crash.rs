@@ -7,9 +7,10 @@ use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use hanse_core::CrashPoints;
 use hanse_core::Uuid;
 use hanse_hypervisor::qemu::Qemu;
-use hanse_hypervisor::{CrashPoints, DiskPath, Ended, Hypervisor, NetPlug, Observed};
+use hanse_hypervisor::{DiskPath, Ended, Hypervisor, NetPlug, Observed};
 use hanse_node::documents::{DiskFormat, Reboots};
 
 use crate::boot::Behaviour;
@@ -117,11 +118,12 @@ fn the_driver_that_dies() {
         root: value("HANSE_TEST_ROOT").into(),
         data: value("HANSE_TEST_DATA").into(),
     };
-    let crash: CrashPoints = Arc::new(move |name| {
+    let crash = CrashPoints::new(move |name| {
         if name == point {
             // SAFETY: it ends this process, as the kernel's out-of-memory killer would.
             unsafe { libc::kill(libc::getpid(), libc::SIGKILL) };
         }
+        Ok(())
     });
     tokio::runtime::Runtime::new().unwrap().block_on(async {
         let driver = Qemu::new(Host::settings(scene.base.clone()), crash).unwrap();
@@ -144,7 +146,10 @@ async fn a_driver_killed_at_any_point_leaves_nothing_that_the_next_one_does_not_
     let mut points = Vec::new();
     {
         let record = Arc::clone(&passed);
-        let driver = host.qemu(Arc::new(move |name| record.lock().unwrap().push(name)));
+        let driver = host.qemu(CrashPoints::new(move |name| {
+            record.lock().unwrap().push(name);
+            Ok(())
+        }));
         for act in ACTS {
             let scene = scene(act);
             scene.prepare(&driver, act).await;

@@ -7,11 +7,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use hanse_core::CrashPoints;
 use hanse_core::Uuid;
 use hanse_hypervisor::qemu::{Choice, Qemu, Settings};
-use hanse_hypervisor::{
-    Accelerator, CrashPoints, DiskPath, Hypervisor, NetPlug, Observed, Owner, no_crash_points,
-};
+use hanse_hypervisor::{Accelerator, DiskPath, Hypervisor, NetPlug, Observed, Owner};
 use hanse_node::documents::{DiskFormat, MacAddress, Nic};
 
 use crate::boot::{self, Behaviour};
@@ -95,7 +94,7 @@ impl Drop for Host {
 
 impl Fixture for Host {
     fn driver(&self) -> Box<dyn Hypervisor> {
-        Box::new(self.qemu(no_crash_points()))
+        Box::new(self.qemu(CrashPoints::none()))
     }
 
     fn boot_disk(&self, behaviour: Behaviour) -> DiskPath {
@@ -304,7 +303,7 @@ async fn a_guest_boots_with_as_many_disks_as_it_may_have_and_takes_eight_more_de
 async fn the_accelerator_is_found_out_by_booting_and_remembered() {
     let Some(host) = Host::new() else { return };
     let settings = Settings { accelerator: Choice::Auto, owner: None, ..Host::settings(host.base()) };
-    let driver = Qemu::new(settings.clone(), no_crash_points()).unwrap();
+    let driver = Qemu::new(settings.clone(), CrashPoints::none()).unwrap();
     let verdict = driver.probe().await.unwrap();
     assert!(matches!(verdict, Accelerator::Kvm | Accelerator::Tcg));
     let file = host.base().join("accelerator.json");
@@ -318,7 +317,7 @@ async fn the_accelerator_is_found_out_by_booting_and_remembered() {
         _ => kept.replace(tcg, kvm),
     };
     std::fs::write(&file, other).unwrap();
-    let driver = Qemu::new(settings, no_crash_points()).unwrap();
+    let driver = Qemu::new(settings, CrashPoints::none()).unwrap();
     assert_ne!(driver.probe().await.unwrap(), verdict);
 }
 

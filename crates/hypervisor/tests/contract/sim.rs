@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use hanse_core::CrashPoints;
 use hanse_core::Uuid;
 use hanse_hypervisor::sim::{Sim, World};
-use hanse_hypervisor::{DiskPath, Hypervisor, Observed, no_crash_points};
+use hanse_hypervisor::{DiskPath, Hypervisor, Observed};
 use hanse_node::documents::DiskFormat;
 
 use crate::boot::Behaviour;
@@ -15,7 +16,7 @@ struct Host(Arc<World>);
 
 impl Fixture for Host {
     fn driver(&self) -> Box<dyn Hypervisor> {
-        Box::new(Sim::new(Arc::clone(&self.0), no_crash_points()))
+        Box::new(Sim::new(Arc::clone(&self.0), CrashPoints::none()))
     }
 
     fn boot_disk(&self, _: Behaviour) -> DiskPath {

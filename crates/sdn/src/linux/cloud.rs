@@ -23,11 +23,11 @@ impl Linux {
     /// the rules are there before anything new is plugged in, so that no port is ever without them.
     pub(super) async fn converge_bridges(&self, cloud: &Links, plan: &Plan) -> Result<BTreeMap<String, u32>> {
         cloud.sweep(&self.wanted(plan)).await?;
-        self.crash("sdn.swept");
+        self.crash("sdn.swept")?;
         let found = cloud.list().await?;
         let zones = zones(&plan.switches, &found);
         nft::load(cloud.namespace(), rules::cloud::compile(plan, &zones)).await?;
-        self.crash("sdn.filtered");
+        self.crash("sdn.filtered")?;
         let mut bridges = BTreeMap::new();
         for switch in plan.switches.values() {
             let zone = zones.get(&switch.bridge).copied().map(u32::from);
@@ -35,7 +35,7 @@ impl Linux {
                 Some(bridge) => bridge.clone(),
                 None => {
                     cloud.add_bridge(&switch.bridge, zone.unwrap_or_default()).await?;
-                    self.crash("sdn.bridged");
+                    self.crash("sdn.bridged")?;
                     cloud.get(&switch.bridge).await?
                 }
             };
@@ -94,13 +94,13 @@ impl Linux {
             None => {
                 let (name, owner) = (port.tap.clone(), self.tap_owner);
                 cloud.namespace().run(move || tap::create(&name, owner)).await?;
-                self.crash("sdn.tapped");
+                self.crash("sdn.tapped")?;
                 cloud.get(&port.tap).await?
             }
         };
         let bridge = Some(super::bridge_index(bridges, &port.bridge)?);
         cloud.settle(&link, Want { mtu: port.mtu, up: port.up, bridge, ..Want::default() }).await?;
-        self.crash("sdn.plugged");
+        self.crash("sdn.plugged")?;
         Ok(())
     }
 
@@ -113,10 +113,10 @@ impl Linux {
     ) -> Result<()> {
         let uplink = self.uplink.as_deref();
         nft::load(&self.host, rules::host::compile(&self.names, self.public.cidr, uplink)).await?;
-        self.crash("sdn.host.filtered");
+        self.crash("sdn.host.filtered")?;
         let host = Links::open(&self.host).await?;
         let (outer, inner) = cloud.ensure_veth(&self.names.cloud_veth, &host, &self.names.host_veth).await?;
-        self.crash("sdn.host.linked");
+        self.crash("sdn.host.linked")?;
         let veth = &self.names.host_veth;
         let mut settings = vec![(format!("ipv6/conf/{veth}/disable_ipv6"), "1")];
         if let Some(uplink) = uplink {
@@ -134,7 +134,7 @@ impl Linux {
         host.settle(&inner, Want { mtu, up: true, ..Want::default() }).await?;
         let bridge = Some(super::bridge_index(bridges, &switch.bridge)?);
         cloud.settle(&outer, Want { mtu, up: true, bridge, ..Want::default() }).await?;
-        self.crash("sdn.host.plugged");
+        self.crash("sdn.host.plugged")?;
         let address = ipnet::Ipv4Net::new(self.public.host_address, self.public.cidr.prefix_len());
         host.set_addresses(&inner, &address.into_iter().collect()).await?;
         Ok(())
@@ -146,7 +146,7 @@ impl Linux {
         if let Some(link) = host.find(&self.names.host_veth).await? {
             host.delete(&link).await?;
         }
-        self.crash("sdn.host.left");
+        self.crash("sdn.host.left")?;
         if let Some(uplink) = &self.uplink
             && host.find(uplink).await?.is_some()
         {
@@ -165,7 +165,7 @@ impl Linux {
     /// The cloud's namespace, with what it needs of the kernel.
     pub(super) async fn cloud(&self) -> Result<Links> {
         let namespace = Namespace::ensure(&self.names.namespace).await?;
-        self.crash("sdn.named");
+        self.crash("sdn.named")?;
         if !Path::new("/proc/sys/net/bridge").exists() {
             // Nothing else makes the kernel load it. Whether it worked shows below.
             let _ = Command::new("modprobe").arg("br_netfilter").stdin(Stdio::null()).status().await;

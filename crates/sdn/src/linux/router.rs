@@ -21,15 +21,15 @@ impl Linux {
         bridges: &BTreeMap<String, u32>,
     ) -> Result<()> {
         let namespace = Namespace::ensure(&router.namespace).await?;
-        self.crash("sdn.router.named");
+        self.crash("sdn.router.named")?;
         nft::load(&namespace, rules::router::compile(router)).await?;
-        self.crash("sdn.router.filtered");
+        self.crash("sdn.router.filtered")?;
         namespace.sysctl(super::quiet(true)).await?;
         let links = Links::open(&namespace).await?;
         let gateway = router.gateway.as_ref().map(|gateway| &gateway.leg);
         let legs = || router.legs.iter().chain(gateway);
         links.sweep(&legs().map(|leg| leg.inner.as_str()).collect()).await?;
-        self.crash("sdn.router.swept");
+        self.crash("sdn.router.swept")?;
 
         for leg in &router.legs {
             self.converge_leg(cloud, &links, leg, BTreeSet::from([leg.address]), bridges).await?;
@@ -41,14 +41,14 @@ impl Linux {
             addresses.remove(&Ipv4Net::from(leg.address.addr()));
             addresses.insert(leg.address);
             let (inner, added) = self.converge_leg(cloud, &links, leg, addresses, bridges).await?;
-            self.crash("sdn.router.gated");
+            self.crash("sdn.router.gated")?;
             announce(&namespace, leg, &inner, added).await?;
         }
         let mut routes = router.routes.clone();
         if let Some(hop) = router.gateway.as_ref().and_then(|gateway| gateway.next_hop) {
             routes.entry(Ipv4Net::default()).or_insert(hop);
         }
-        self.crash("sdn.router.routing");
+        self.crash("sdn.router.routing")?;
         links.set_routes(&routes).await
     }
 
@@ -61,12 +61,12 @@ impl Linux {
         bridges: &BTreeMap<String, u32>,
     ) -> Result<(Link, Vec<Ipv4Net>)> {
         let (outer, inner) = cloud.ensure_veth(&leg.outer, links, &leg.inner).await?;
-        self.crash("sdn.router.linked");
+        self.crash("sdn.router.linked")?;
         let mtu = leg.mtu;
         links.settle(&inner, Want { mtu, up: true, mac: Some(leg.mac), ..Want::default() }).await?;
         let bridge = super::bridge_index(bridges, &leg.bridge)?;
         cloud.settle(&outer, Want { mtu, up: true, bridge: Some(bridge), ..Want::default() }).await?;
-        self.crash("sdn.router.plugged");
+        self.crash("sdn.router.plugged")?;
         let added = links.set_addresses(&inner, &addresses).await?;
         Ok((inner, added))
     }

@@ -96,10 +96,10 @@ impl Linux {
     ) -> Result<Service> {
         let namespace = Namespace::ensure(&service.namespace).await?;
         namespace.sysctl(super::quiet(false)).await?;
-        self.crash("sdn.service.named");
+        self.crash("sdn.service.named")?;
         let links = Links::open(&namespace).await?;
         let (outer, inner) = cloud.ensure_veth(&service.outer, &links, SERVICE_INNER).await?;
-        self.crash("sdn.service.linked");
+        self.crash("sdn.service.linked")?;
         links.sweep(&BTreeSet::from([SERVICE_INNER])).await?;
         let mtu = switch.mtu;
         links.settle(&inner, Want { mtu, up: true, mac: Some(service.mac), ..Want::default() }).await?;
@@ -110,9 +110,9 @@ impl Linux {
         addresses.insert(METADATA_ADDRESS.into());
         links.set_addresses(&inner, &addresses).await?;
         links.set_routes(&BTreeMap::new()).await?;
-        self.crash("sdn.service.addressed");
+        self.crash("sdn.service.addressed")?;
         cloud.settle(&outer, Want { mtu, up: true, bridge: Some(bridge), ..Want::default() }).await?;
-        self.crash("sdn.service.plugged");
+        self.crash("sdn.service.plugged")?;
 
         let place = (namespace.identity()?, inner.index);
         if let Some(running) = running {

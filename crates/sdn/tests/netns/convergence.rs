@@ -5,8 +5,9 @@ use std::io::{Read, Write};
 use std::os::fd::{AsFd, AsRawFd};
 use std::sync::{Arc, Mutex};
 
+use hanse_core::CrashPoints;
 use hanse_node::reports::State;
-use hanse_sdn::{CrashPoints, Model, PublicRange, Sdn, Sim};
+use hanse_sdn::{Model, PublicRange, Sdn, Sim};
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 
 use crate::host::{Host, namespaces_of, on_host, run, within};
@@ -171,13 +172,14 @@ fn exchange(tap: &str, frame: &[u8]) -> Vec<u8> {
 /// Panics at the `number`th step.
 fn crash_at(number: usize) -> CrashPoints {
     let count = Mutex::new(0);
-    Arc::new(move |point| {
+    CrashPoints::new(move |point| {
         let mut count = count.lock().unwrap();
         *count += 1;
         if *count == number + 1 {
             drop(count);
             panic!("crash at {point}");
         }
+        Ok(())
     })
 }
 
@@ -197,7 +199,10 @@ async fn crash(host: &Host, number: usize, model: Option<Model>) {
 async fn steps(host: &Host, model: Option<&Model>) -> Vec<usize> {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let log = seen.clone();
-    let watched = host.restarted(Some(Arc::new(move |point| log.lock().unwrap().push(point))));
+    let watched = host.restarted(Some(CrashPoints::new(move |point| {
+        log.lock().unwrap().push(point);
+        Ok(())
+    })));
     match model {
         Some(model) => watched.apply(model).await,
         None => watched.sdn.teardown().await.unwrap(),

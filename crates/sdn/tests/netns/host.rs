@@ -9,10 +9,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use hanse_core::CrashPoints;
 use hanse_core::Uuid;
 use hanse_node::documents::GuestIdentity;
-use hanse_sdn::linux::{Config, ExternalConfig, Linux, TapOwner, no_crash_points};
-use hanse_sdn::{CrashPoints, MetadataTree, Model, PublicRange, Sdn};
+use hanse_sdn::linux::{Config, ExternalConfig, Linux, TapOwner};
+use hanse_sdn::{MetadataTree, Model, PublicRange, Sdn};
 use nix::mount::{MntFlags, umount2};
 use nix::sched::{CloneFlags, setns, unshare};
 
@@ -48,7 +49,7 @@ pub fn on_host_with<F: Future<Output = ()>>(
         unshare(CloneFlags::CLONE_NEWNET).unwrap();
         run("ip link set lo up");
         let clean = Cleanup(cloud.clone());
-        let host = Host::new(cloud, uplink.map(str::to_owned), no_crash_points());
+        let host = Host::new(cloud, uplink.map(str::to_owned), CrashPoints::none());
         // Workers are born in the namespace of the thread that starts them.
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
