@@ -110,6 +110,40 @@ impl Cloud {
         serde_json::from_str(&self.hanse_ok(&["status", "--json"])).expect("JSON from hanse status")
     }
 
+    /// Fails if one of these stands in a log, in the control plane's directory (the database among it), or in the
+    /// arguments or the environment of a process of the cloud.
+    pub fn assert_hidden(&self, secrets: &[String]) {
+        let mut places = Vec::new();
+        for directory in ["logs", "control"] {
+            for entry in std::fs::read_dir(self.state().join(directory)).into_iter().flatten().flatten() {
+                places.push((
+                    entry.path().display().to_string(),
+                    std::fs::read(entry.path()).unwrap_or_default(),
+                ));
+            }
+        }
+        assert!(places.iter().any(|(name, bytes)| name.ends_with("state.db") && !bytes.is_empty()));
+        let mine = self.state().display().to_string();
+        for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
+            let read = |file: &str| std::fs::read(entry.path().join(file)).unwrap_or_default();
+            let arguments = read("cmdline");
+            let name = entry.path().display().to_string();
+            let config = self.config().display().to_string();
+            let is_ours =
+                |place: &str| arguments.windows(place.len()).any(|window| window == place.as_bytes());
+            if is_ours(&mine) || is_ours(&config) {
+                places.push((format!("{name}/environ"), read("environ")));
+                places.push((format!("{name}/cmdline"), arguments));
+            }
+        }
+        for (name, bytes) in places {
+            for secret in secrets {
+                let found = bytes.windows(secret.len()).any(|window| window == secret.as_bytes());
+                assert!(!found, "a secret stands in {name}");
+            }
+        }
+    }
+
     /// `kill -9` of a process of the cloud, by its role in the status.
     pub fn kill(&self, role: &str) {
         let pid = self.status()[role]["pid"].as_i64().unwrap_or_else(|| panic!("the {role} does not run"));

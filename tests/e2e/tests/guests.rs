@@ -12,12 +12,16 @@ fn a_member_boots_a_guest_and_reaches_it_through_a_floating_ip() {
     cloud.hanse_ok(&["up"]);
     cloud.prepare();
     let script = cloud.file("user-data");
-    std::fs::write(&script, "#!/bin/sh\necho it ran > /root/marker\n").unwrap_or_default();
+    std::fs::write(&script, "#!/bin/sh\n# MARK-of-user-data\necho it ran > /root/marker\n")
+        .unwrap_or_default();
     let server = cloud.boot("web", &["--network", "inside", "--user-data", &script.display().to_string()]);
     let id = server["id"].as_str().unwrap_or_default();
     let floating = cloud.openstack_json("hanse", &["floating", "ip", "create", "public"]);
     let address = floating["floating_ip_address"].as_str().unwrap_or_default();
     ok(cloud.openstack("hanse").args(["server", "add", "floating", "ip", "web", address]));
+
+    // What the user has told the guest is nobody else's business, plain or in base64.
+    cloud.assert_hidden(&["MARK-of-user-data".to_owned(), "TUFSSy1vZi11c2VyLWRhdG".to_owned()]);
 
     // Its name, its user data, its address, its identity by the metadata service.
     assert_eq!(cloud.ssh_ok(address, "hostname").trim(), "web");

@@ -73,26 +73,5 @@ fn no_secret_stands_in_a_log_the_database_or_an_argument() {
         |name: &str| std::fs::read_to_string(cloud.state().join(name)).unwrap_or_default().trim().to_owned();
     let secrets = [token, read("operator/admin-password"), read("operator/demo-password")];
     assert!(secrets.iter().all(|secret| secret.len() >= 32));
-
-    let mut places = Vec::new();
-    for directory in ["logs", "control"] {
-        for entry in std::fs::read_dir(cloud.state().join(directory)).into_iter().flatten().flatten() {
-            places
-                .push((entry.path().display().to_string(), std::fs::read(entry.path()).unwrap_or_default()));
-        }
-    }
-    for role in ["control_plane", "agent"] {
-        let pid = cloud.status()[role]["pid"].to_string();
-        for file in ["cmdline", "environ"] {
-            let path = format!("/proc/{pid}/{file}");
-            places.push((path.clone(), std::fs::read(path).unwrap_or_default()));
-        }
-    }
-    assert!(places.iter().any(|(name, bytes)| name.ends_with("state.db") && !bytes.is_empty()));
-    for (name, bytes) in places {
-        for secret in &secrets {
-            let found = bytes.windows(secret.len()).any(|window| window == secret.as_bytes());
-            assert!(!found, "a secret stands in {name}");
-        }
-    }
+    cloud.assert_hidden(&secrets);
 }
