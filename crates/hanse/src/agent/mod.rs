@@ -112,9 +112,10 @@ impl Machine {
                 Ok(stream) => {
                     tracing::info!("connected to the control plane");
                     tokio::select! {
-                        Err(error) = serve(stream, Arc::new(self.clone())) => tracing::info!(%error, "disconnected"),
+                        ended = serve(stream, Arc::new(self.clone())) => {
+                            tracing::info!(error = ended.err().map(|error| error.to_string()), "disconnected");
+                        }
                         () = self.0.hello_changed.notified() => tracing::info!("introducing this machine anew"),
-                        else => {}
                     }
                 }
                 Err(error) => tracing::debug!(%error, "the control plane is not there"),
