@@ -79,6 +79,15 @@ pub(crate) async fn claim(
     claim.optional(tx).await
 }
 
+/// Frees what a dead process holds.
+pub(crate) async fn free_all(tx: &mut Tx<'_>) -> Result<()> {
+    query("UPDATE work_items SET lease_owner = NULL, lease_until = 0 WHERE lease_until > 0")
+        .execute(tx)
+        .await?;
+    tx.signal(TOPIC);
+    Ok(())
+}
+
 /// The condition that the lease is still ours.
 pub(crate) fn lease(kind: &str, id: &str, fence: i64) -> Condition {
     Condition {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use hanse_core::{CrashPoints, Cx, Error, Result};
 use hanse_policy::Grant;
-use hanse_store::Db;
+use hanse_store::{Db, Engine};
 use tokio_util::sync::CancellationToken;
 
 use crate::items::{self, Item, LEASE};
@@ -48,12 +48,25 @@ impl Runner {
 
     /// Works with `workers` tasks until `stop` is cancelled; a step that has begun is finished.
     pub async fn run(&self, workers: usize, stop: CancellationToken) {
+        if let Err(error) = self.take_over().await {
+            tracing::error!(%error, "cannot take over the work of a process that died; its leases must run out");
+        }
         let mut tasks = tokio::task::JoinSet::new();
         for _ in 0..workers.max(1) {
             let (runner, stop) = (self.clone(), stop.clone());
             tasks.spawn(async move { runner.work(&stop).await });
         }
         while tasks.join_next().await.is_some() {}
+    }
+
+    /// An SQLite state belongs to one process (the state directory is locked), so whoever holds leases is dead, and
+    /// nobody needs to wait until they run out. On PostgreSQL they may be another process's.
+    async fn take_over(&self) -> Result<()> {
+        if self.db.engine() != Engine::Sqlite {
+            return Ok(());
+        }
+        let grant = Grant::reconciler(&self.cx, "work", "leases");
+        self.db.write(&self.cx, &grant, |tx| Box::pin(items::free_all(tx))).await
     }
 
     async fn work(&self, stop: &CancellationToken) {

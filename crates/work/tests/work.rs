@@ -167,3 +167,44 @@ async fn fifty_objects_and_eight_workers_do_each_step_once() {
         assert_eq!((steps, seen.len()), (50, 50), "{}", test.engine);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_process_does_not_wait_for_the_leases_of_one_that_died() {
+    struct Hangs(tokio::sync::Notify);
+    #[async_trait]
+    impl Reconciler for Hangs {
+        fn kind(&self) -> &'static str {
+            KIND
+        }
+        async fn step(&self, _: &Turn, _: &str) -> Result<Outcome> {
+            self.0.notify_one();
+            std::future::pending().await
+        }
+    }
+    let (cx, _) = context();
+    // PostgreSQL is shared by processes: there a lease must run out.
+    let test = databases(&cx, ALL).await.remove(0);
+    let hangs = Arc::new(Hangs(tokio::sync::Notify::new()));
+    wake_one(&test.db, &cx, "a").await;
+    let dying = Runner::new(test.db.clone(), &cx, vec![hangs.clone()], CrashPoints::none());
+    let dying = tokio::spawn(async move { dying.drain().await });
+    hangs.0.notified().await;
+    dying.abort();
+
+    // The clock stands still: no lease runs out by itself.
+    let reconciler = scripted(|_| Ok(Outcome::Done));
+    let (stop, runner) = (tokio_util::sync::CancellationToken::new(), runner(&test.db, &cx, &reconciler));
+    let running = tokio::spawn({
+        let stop = stop.clone();
+        async move { runner.run(1, stop).await }
+    });
+    for _ in 0..1000 {
+        if reconciler.steps.load(Ordering::SeqCst) == 1 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    stop.cancel();
+    running.await.unwrap();
+    assert_eq!(reconciler.steps.load(Ordering::SeqCst), 1);
+}
