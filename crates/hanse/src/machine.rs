@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hanse_core::{CrashPoints, Cx, Error, Result};
+use hanse_core::{CrashPoints, Error, Result};
 use hanse_hypervisor::{Hypervisor, qemu, sim};
 use hanse_node::reports::{Hello, PROTOCOL};
 use hanse_sdn::PublicRange;
@@ -22,7 +22,7 @@ use crate::{logging, stop_on_signal, take_role, user};
 ///
 /// # Errors
 /// If this is not root, there is no cloud here, or another agent runs.
-pub async fn run(cx: &Cx, config: &Config) -> Result<()> {
+pub async fn run(config: &Config) -> Result<()> {
     require_root("the agent")?;
     let state = State::at(&config.state_dir.0);
     let cloud = cloud(&state)?;
@@ -42,7 +42,6 @@ pub async fn run(cx: &Cx, config: &Config) -> Result<()> {
         }
     });
     say(&Word::Ready);
-    let _ = cx;
     machine.run(&state.agent_socket(), stop).await
 }
 

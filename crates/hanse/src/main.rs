@@ -83,7 +83,7 @@ fn run(cli: &Cli) -> Result<()> {
             }
             runtime(2)?.block_on(serve::run(&cx, &config, errand))
         }
-        Command::Agent => runtime(2)?.block_on(machine::run(&cx, &config)),
+        Command::Agent => runtime(2)?.block_on(machine::run(&config)),
     }
 }
 

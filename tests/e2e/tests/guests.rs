@@ -31,13 +31,20 @@ fn a_member_boots_a_guest_and_reaches_it_through_a_floating_ip() {
     let console = ok(cloud.openstack("hanse").args(["console", "log", "show", "web"]));
     assert!(console.contains("hanse-guest: ready"), "{console}");
 
-    // What is not allowed stays so; what is allowed can be taken back.
-    ok(cloud.ssh(address, "nc -l -p 8080 -e true </dev/null >/dev/null 2>&1 &").arg(""));
-    let closed = cloud
-        .inside("timeout")
-        .args(["3", "bash", "-c", &format!("exec 3<>/dev/tcp/{address}/8080")])
-        .status();
-    assert!(!closed.is_ok_and(|status| status.success()), "port 8080 is not open to anyone");
+    // A port is closed until a rule opens it; that it opens shows that somebody listened all the time.
+    cloud.ssh_ok(address, "nc -l -p 8080 -e true </dev/null >/dev/null 2>&1 &");
+    let reaches = || {
+        let connect = format!("exec 3<>/dev/tcp/{address}/8080");
+        cloud
+            .inside("timeout")
+            .args(["3", "bash", "-c", &connect])
+            .status()
+            .is_ok_and(|status| status.success())
+    };
+    assert!(!reaches(), "port 8080 is open although no rule says so");
+    let rule = ["security", "group", "rule", "create", "--proto", "tcp", "--dst-port", "8080", "default"];
+    ok(cloud.openstack("hanse").args(rule));
+    assert!((0..20).any(|_| reaches()), "port 8080 does not open");
 
     // Guests run on while the cloud's processes die and come back.
     let boot = cloud.ssh_ok(address, "cat /proc/sys/kernel/random/boot_id");
