@@ -91,7 +91,9 @@ async fn what_takes_too_long_ends_in_error_and_says_what_was_awaited() {
     for bench in benches().await {
         bench.agent.answer(Kind::Guest, Some(State::Pending { reason: "QEMU starts".to_owned() }));
         let id = bench.create("member@p1", json!({})).await;
-        bench.eventually("the guest is pending", async || bench.agent.guest(id).is_some()).await;
+        // Not before the report is written down: without it nobody can say why the guest is awaited.
+        let reported = format!("node_reports WHERE kind = 'guest' AND id = '{id}'");
+        bench.eventually("the guest is pending", async || bench.count(&reported).await == 1).await;
         assert_eq!(bench.show(id).await["status"], "BUILD");
         bench.clock.advance(Duration::from_secs(3601));
         bench.wake_all().await;
