@@ -130,7 +130,7 @@ impl Bench {
 
     /// Waits for something that must become true, while the reconcilers work.
     pub async fn eventually(&self, what: &str, mut check: impl AsyncFnMut() -> bool) {
-        for _ in 0..2000 {
+        for _ in 0..12_000 {
             self.runner.drain().await.unwrap();
             if check().await {
                 return;

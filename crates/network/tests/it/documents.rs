@@ -123,7 +123,7 @@ impl<'w> Cloud<'w> {
     /// Works until something is true that must become so.
     async fn until(&self, what: &str, mut check: impl AsyncFnMut() -> bool) {
         let runner = self.world.runner();
-        for _ in 0..1000 {
+        for _ in 0..6000 {
             runner.drain().await.unwrap();
             if check().await {
                 return;

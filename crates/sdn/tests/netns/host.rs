@@ -194,7 +194,7 @@ pub fn within<T: Send>(namespace: &str, work: impl FnOnce() -> T + Send) -> T {
 
 /// Asks until it is so; the bound is for the slowest machine.
 pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
-    for _ in 0..100 {
+    for _ in 0..1200 {
         if holds() {
             return;
         }

@@ -8,6 +8,7 @@ use hanse_sdn::Model;
 
 use crate::host::on_host;
 use crate::model::{TCP, egress, group, id, ingress, network, port, rule};
+use crate::workload::{DENIAL, PATIENCE};
 
 #[test]
 fn rules_decide_who_reaches_what_and_take_effect_on_running_connections() {
@@ -52,29 +53,29 @@ fn rules_decide_who_reaches_what_and_take_effect_on_running_connections() {
         assert!(by_rule.echoes());
         let (asking, answering) = (b.udp(9998), a.udp(9999));
         let mut buffer = [0; 16];
-        let mut asked = |asking: &UdpSocket| {
+        let mut asked = |asking: &UdpSocket, limit: Duration| {
             asking.send_to(b"?", "10.0.0.5:9999").unwrap();
-            answering.set_read_timeout(Some(Duration::from_millis(700))).unwrap();
+            answering.set_read_timeout(Some(limit)).unwrap();
             answering.recv_from(&mut buffer).is_ok()
         };
-        let answered = || {
+        let answered = |limit: Duration| {
             answering.send_to(b"!", "10.0.0.6:9998").unwrap();
-            asking.set_read_timeout(Some(Duration::from_millis(700))).unwrap();
+            asking.set_read_timeout(Some(limit)).unwrap();
             asking.recv_from(&mut [0; 16]).is_ok()
         };
         model.port_groups.get_mut(&web).unwrap().rules.push(ingress(Some(17), Some(9999)));
         host.apply(&model).await;
-        assert!(asked(&asking) && answered());
+        assert!(asked(&asking, PATIENCE) && answered(PATIENCE));
         let rules = std::mem::take(&mut model.port_groups.get_mut(&web).unwrap().rules);
         model.port_groups.get_mut(&web).unwrap().rules = vec![egress()];
         host.apply(&model).await;
         assert!(!by_rule.echoes(), "a connection that the removed rule allowed");
-        assert!(!asked(&asking), "a question that the removed rule allowed");
-        assert!(!answered(), "answers to it, though the answering side may send anything");
+        assert!(!asked(&asking, DENIAL), "a question that the removed rule allowed");
+        assert!(!answered(DENIAL), "answers to it, though the answering side may send anything");
         model.port_groups.get_mut(&web).unwrap().rules = rules;
         host.apply(&model).await;
         assert!(b.reaches("10.0.0.5", 80).is_some());
-        assert!(asked(&asking) && answered());
+        assert!(asked(&asking, PATIENCE) && answered(PATIENCE));
 
         // Without port security there are no rules.
         model.ports.get_mut(&id(10)).unwrap().port_security = false;

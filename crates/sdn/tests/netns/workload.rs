@@ -12,9 +12,9 @@ use hanse_node::documents::MacAddress;
 use crate::host::{run, try_run, within};
 
 /// How long something may take that ought to work.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub const PATIENCE: Duration = Duration::from_secs(5);
 /// How long to wait for what must not happen.
-const DENIAL: Duration = Duration::from_millis(700);
+pub const DENIAL: Duration = Duration::from_millis(700);
 
 pub struct Workload {
     pub namespace: String,
