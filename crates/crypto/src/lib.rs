@@ -9,12 +9,13 @@ mod master_key;
 mod passwords;
 mod pool;
 pub mod secret_file;
+mod stored_hash;
 mod tls;
 pub mod tokens;
 
 pub use authority::{CertificateAuthority, Renewed, ServerCert};
 pub use fernet_keys::FernetKeys;
 pub use master_key::{KeyId, MasterKey};
-pub use passwords::{PASSWORD_MAX, PasswordConfig, PasswordHasher};
+pub use passwords::{PASSWORD_MAX, PasswordConfig, PasswordHasher, Verdict};
 pub use tls::{ReloadableCert, client_config, server_config};
 pub use tokens::FernetTokens;
