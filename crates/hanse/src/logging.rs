@@ -8,29 +8,46 @@ use std::sync::{Mutex, PoisonError};
 
 use hanse_core::{Context, Result};
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::{EnvFilter, reload};
 
 use crate::config;
 
 /// Files kept: the current one and three older ones.
 const FILES: u64 = 4;
 
-/// Starts logging to `<directory>/<name>.log`, or to standard error without a directory.
+/// Changes what is logged while the process runs.
+pub struct Level(Box<dyn Fn(EnvFilter) -> std::result::Result<(), reload::Error> + Send + Sync>);
+
+impl Level {
+    /// # Errors
+    /// If the process logs no more.
+    pub fn set(&self, log: &config::Log) -> Result<()> {
+        (self.0)(filter(log)).context("cannot change the log level")
+    }
+}
+
+fn filter(log: &config::Log) -> EnvFilter {
+    // Statements carry no values, but they are noise unless someone looks into the database.
+    EnvFilter::new(format!("{},sqlx=warn,hyper=warn,h2=warn,rustls=warn", log.level))
+}
+
+/// Starts logging to `<directory>/<name>.log`.
 ///
 /// # Errors
 /// If the file cannot be opened.
-pub fn start(log: &config::Log, directory: Option<&Path>, name: &str) -> Result<()> {
-    // Statements carry no values, but they are noise unless someone looks into the database.
-    let filter =
-        tracing_subscriber::EnvFilter::new(format!("{},sqlx=warn,hyper=warn,h2=warn,rustls=warn", log.level));
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter);
-    let done = match directory {
-        None => subscriber.with_writer(std::io::stderr).try_init(),
-        Some(directory) => {
-            let rotated = Rotated::open(directory.join(format!("{name}.log")), log.total_mib.max(1) << 20)?;
-            subscriber.json().flatten_event(true).with_writer(rotated).try_init()
-        }
-    };
-    done.map_err(|error| hanse_core::Error::internal(format!("cannot start logging: {error}")))
+pub fn start(log: &config::Log, directory: &Path, name: &str) -> Result<Level> {
+    let rotated = Rotated::open(directory.join(format!("{name}.log")), log.total_mib.max(1) << 20)?;
+    let subscriber = tracing_subscriber::fmt()
+        .json()
+        .flatten_event(true)
+        .with_writer(rotated)
+        .with_env_filter(filter(log))
+        .with_filter_reloading();
+    let handle = subscriber.reload_handle();
+    subscriber
+        .try_init()
+        .map_err(|error| hanse_core::Error::internal(format!("cannot start logging: {error}")))?;
+    Ok(Level(Box::new(move |filter| handle.reload(filter))))
 }
 
 /// A file that is renamed to `.1`, `.2`, … when it has its share of the cap.

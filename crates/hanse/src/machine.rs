@@ -1,6 +1,6 @@
 //! `hanse agent`: the drivers of this machine, and the process around them.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,19 +16,20 @@ use crate::agent::{Drivers, Machine, metadata};
 use crate::config::{Accelerator, Config, Driver};
 use crate::process::{Role, Word, say};
 use crate::state::{Cloud, Owner, State};
-use crate::{logging, stop_on_signal, take_role, user};
+use crate::{logging, stop_on_signal, take_role, upkeep, user};
 
-/// Runs the agent until it is told to stop. Guests run on.
+/// Runs the agent until it is told to stop. Guests run on. `path` is where the configuration came from, to be read again.
 ///
 /// # Errors
 /// If this is not root, there is no cloud here, or another agent runs.
-pub async fn run(config: &Config) -> Result<()> {
+pub async fn run(config: &Config, path: Option<PathBuf>) -> Result<()> {
     require_root("the agent")?;
     let state = State::at(&config.state_dir.0);
     let cloud = cloud(&state)?;
-    logging::start(&config.log, Some(&state.logs()), Role::Agent.name())?;
+    let level = logging::start(&config.log, &state.logs(), Role::Agent.name())?;
     let _held = take_role(&state, Role::Agent)?;
     let stop = stop_on_signal()?;
+    upkeep::start(vec![upkeep::log_level(path, config, level)], stop.clone())?;
     let drivers = drivers(config, &state, &cloud, CrashPoints::from_environment()).await?;
     let hello = hello(config, drivers.storage.as_ref()).await?;
     tracing::info!(node = hello.node, vcpus = hello.vcpus, memory_mib = hello.memory_mib, "agent starts");

@@ -19,6 +19,7 @@ mod ports;
 mod process;
 mod serve;
 mod state;
+mod upkeep;
 mod user;
 mod wiring;
 
@@ -81,9 +82,9 @@ fn run(cli: &Cli) -> Result<()> {
             if nix::unistd::Uid::effective().is_root() {
                 user::become_user(&config.user.0)?;
             }
-            runtime(2)?.block_on(serve::run(&cx, &config, errand))
+            runtime(2)?.block_on(serve::run(&cx, &config, cli.config.clone(), errand))
         }
-        Command::Agent => runtime(2)?.block_on(machine::run(&config)),
+        Command::Agent => runtime(2)?.block_on(machine::run(&config, cli.config.clone())),
     }
 }
 

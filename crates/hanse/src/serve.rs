@@ -2,8 +2,9 @@
 
 use std::io::{IsTerminal, Read};
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use hanse_core::{Context, Cx, Error, Result};
 use hanse_crypto::{
@@ -13,11 +14,11 @@ use hanse_crypto::{
 use hanse_store::Db;
 use hanse_web::{Limits, Listener, Metrics};
 use tokio::net::UnixListener;
-use tokio::signal::unix::{SignalKind, signal};
 
 use crate::config::Config;
 use crate::process::{Errand, Role, Word, say};
 use crate::state::State;
+use crate::upkeep::{self, Chore, Run};
 use crate::wiring::{self, ControlPlane, Keys};
 use crate::{logging, machine, stop_on_signal, take_role};
 
@@ -43,18 +44,19 @@ pub fn read_errand() -> Result<Option<Errand>> {
         .map_err(|_| Error::bad_request("standard input holds no errand of `hanse up`"))
 }
 
-/// Runs the control plane until it is told to stop.
+/// Runs the control plane until it is told to stop. `path` is where the configuration came from, to be read again.
 ///
 /// # Errors
 /// If it cannot start; the message says what to do.
-pub async fn run(cx: &Cx, config: &Config, errand: Option<Errand>) -> Result<()> {
+pub async fn run(cx: &Cx, config: &Config, path: Option<PathBuf>, errand: Option<Errand>) -> Result<()> {
     let state = State::at(&config.state_dir.0);
     machine::cloud(&state)?;
-    logging::start(&config.log, Some(&state.logs()), Role::ControlPlane.name())?;
+    let level = logging::start(&config.log, &state.logs(), Role::ControlPlane.name())?;
     let _held = take_role(&state, Role::ControlPlane)?;
     let stop = stop_on_signal()?;
     let metrics = Metrics::default();
-    let certificate = Arc::new(certificate(cx, config, &state)?);
+    let server = server_certificate(cx, config, &state)?;
+    let certificate = Arc::new(ReloadableCert::new(&server.chain_pem, &server.key_pem)?);
     let tls = certificate.clone().server_config(cx)?;
     // Before the database is opened, since this is what most often cannot be had.
     let limits = Limits { connections: config.api.connections, ..Limits::default() };
@@ -66,7 +68,15 @@ pub async fn run(cx: &Cx, config: &Config, errand: Option<Errand>) -> Result<()>
     }
     let ControlPlane { hub, runner, router, .. } = wiring::control_plane(cx, config, &db, &keys, &metrics);
     let socket = agent_socket(&state.agent_socket())?;
-    reload_on_hangup(cx.clone(), config.clone(), state.clone(), certificate)?;
+    let chores = vec![
+        upkeep::log_level(path, config, level),
+        Chore {
+            name: "certificate",
+            run: renew_certificate(cx, config, &state, server.chain_pem, certificate),
+        },
+        Chore { name: "token keys", run: rotate_token_keys(cx, config, &state, keys.tokens.clone()) },
+    ];
+    upkeep::start(chores, stop.clone())?;
     tracing::info!(listen = %config.api.listen, release = env!("CARGO_PKG_VERSION"), "control plane is ready");
     say(&Word::Ready);
     tokio::join!(
@@ -112,11 +122,6 @@ fn server_certificate(cx: &Cx, config: &Config, state: &State) -> Result<ServerC
     Ok(authority.renew_if_needed(cx, &state.authority(), &names(config))?.cert)
 }
 
-fn certificate(cx: &Cx, config: &Config, state: &State) -> Result<ReloadableCert> {
-    let server = server_certificate(cx, config, state)?;
-    ReloadableCert::new(&server.chain_pem, &server.key_pem)
-}
-
 /// What clients may call the server: its public address, the address it listens on, and itself.
 fn names(config: &Config) -> Vec<String> {
     let url = config.api.public_url.trim_start_matches("https://");
@@ -144,18 +149,34 @@ fn agent_socket(path: &Path) -> Result<UnixListener> {
     Ok(listener)
 }
 
-/// SIGHUP takes up a new certificate without dropping a connection.
-fn reload_on_hangup(cx: Cx, config: Config, state: State, certificate: Arc<ReloadableCert>) -> Result<()> {
-    let mut hangup = signal(SignalKind::hangup()).context("cannot wait for SIGHUP")?;
-    tokio::spawn(async move {
-        while hangup.recv().await.is_some() {
-            let renewed = server_certificate(&cx, &config, &state)
-                .and_then(|server| certificate.replace(&server.chain_pem, &server.key_pem));
-            match renewed {
-                Ok(()) => tracing::info!("certificate reloaded"),
-                Err(error) => tracing::error!(%error, "cannot reload the certificate; the old one stays"),
-            }
+/// Our own certificate before it ends, or the operator's when its file has been replaced. No connection is dropped.
+fn renew_certificate(
+    cx: &Cx,
+    config: &Config,
+    state: &State,
+    mut shown: String,
+    certificate: Arc<ReloadableCert>,
+) -> Run {
+    let (cx, config, state) = (cx.clone(), config.clone(), state.clone());
+    Box::new(move || {
+        let server = server_certificate(&cx, &config, &state)?;
+        if server.chain_pem == shown {
+            return Ok(false);
         }
-    });
-    Ok(())
+        certificate.replace(&server.chain_pem, &server.key_pem)?;
+        shown = server.chain_pem;
+        Ok(true)
+    })
+}
+
+/// Token keys change daily, or as rarely as lets each token live its whole life.
+fn rotate_token_keys(cx: &Cx, config: &Config, state: &State, tokens: Arc<FernetTokens>) -> Run {
+    let every = Duration::from_secs(u64::from(config.identity.token_minutes.max(24 * 60)) * 60);
+    let (cx, keys) = (cx.clone(), FernetKeys::new(state.token_keys()));
+    Box::new(move || {
+        let rotated = keys.rotate_if_due(&cx, every)?;
+        // Another process or a person may have rotated them.
+        tokens.reload()?;
+        Ok(rotated)
+    })
 }

@@ -144,6 +144,18 @@ impl Cloud {
         }
     }
 
+    /// Waits until a log of the cloud has a line with this text.
+    pub fn eventually_logs(&self, log: &str, text: &str) {
+        for _ in 0..600 {
+            let lines = std::fs::read_to_string(self.state().join("logs").join(log)).unwrap_or_default();
+            if lines.lines().any(|line| line.contains(text)) {
+                return;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+        panic!("{log} never says {text}");
+    }
+
     /// `kill -9` of a process of the cloud, by its role in the status.
     pub fn kill(&self, role: &str) {
         let pid = self.status()[role]["pid"].as_i64().unwrap_or_else(|| panic!("the {role} does not run"));
