@@ -20,6 +20,7 @@ use hanse_node::desired::{Documents, Sealer};
 use hanse_store::{Db, Migration, Migrations};
 use hanse_web::{CatalogEntry, FaultStyle, Service};
 
+pub use attachments::standing;
 pub use config::Config;
 pub use servers::KIND as SERVERS_KIND;
 
@@ -28,6 +29,11 @@ pub const MIGRATIONS: Migrations = Migrations {
     steps: &[
         Migration { version: 1, name: "compute", sql: include_str!("../migrations/0001_compute.sql") },
         Migration { version: 2, name: "flavors", sql: include_str!("../migrations/0002_flavors.sql") },
+        Migration {
+            version: 3,
+            name: "attachment ids",
+            sql: include_str!("../migrations/0003_attachment_ids.sql"),
+        },
     ],
 };
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use hanse_core::{Error, Result, Timestamp, Uuid};
 use hanse_node::documents::{DiskFormat, ImageRef, Power, Reboots};
 
-use crate::ports::PlannedNic;
+use crate::ports::{PlannedNic, VolumeUse};
 
 /// The one availability zone.
 pub const ZONE: &str = "nova";
@@ -227,14 +227,33 @@ pub fn parse_format(text: &str) -> Result<DiskFormat> {
 /// A volume of a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attachment {
+    /// What the volume is promised under; used once.
+    pub id: Uuid,
     pub volume_id: Uuid,
     pub server_id: Uuid,
     pub device: String,
     pub state: AttachmentState,
 }
 
+impl Attachment {
+    /// What is asked of the volume's keeper.
+    pub fn of(&self, server: &Server, node: &str) -> VolumeUse {
+        VolumeUse {
+            attachment_id: self.id,
+            volume_id: self.volume_id,
+            server_id: server.id,
+            project_id: server.project_id.clone(),
+            node: node.to_owned(),
+            device: self.device.clone(),
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AttachmentState {
+    /// The volume is being asked for, and may be refused.
+    Reserving,
+    /// It is ours, and on its way into the guest.
     Attaching,
     Attached,
     Detaching,
@@ -243,6 +262,7 @@ pub enum AttachmentState {
 impl AttachmentState {
     pub fn as_str(self) -> &'static str {
         match self {
+            AttachmentState::Reserving => "reserving",
             AttachmentState::Attaching => "attaching",
             AttachmentState::Attached => "attached",
             AttachmentState::Detaching => "detaching",
@@ -250,7 +270,8 @@ impl AttachmentState {
     }
 
     pub fn parse(text: &str) -> Result<AttachmentState> {
-        [AttachmentState::Attaching, AttachmentState::Attached, AttachmentState::Detaching]
+        use AttachmentState::{Attached, Attaching, Detaching, Reserving};
+        [Reserving, Attaching, Attached, Detaching]
             .into_iter()
             .find(|state| state.as_str() == text)
             .ok_or_else(|| Error::internal(format!("an attachment in the unknown state '{text}'")))

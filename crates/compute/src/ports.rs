@@ -1,5 +1,5 @@
 //! What compute needs of its neighbours. Reads are batches; `ensure` and `release` are idempotent and only the
-//! reconciler calls them.
+//! reconciler calls them, but for `Volumes`: whoever attaches a volume wants to know at once whether it is theirs.
 
 mod null;
 
@@ -167,6 +167,8 @@ pub trait Networks: Send + Sync {
 /// A volume on its way to or from a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VolumeUse {
+    /// Of the attachment. It is written down before the volume is asked for, and used for this one time.
+    pub attachment_id: Uuid,
     pub volume_id: Uuid,
     pub server_id: Uuid,
     pub project_id: String,
@@ -184,17 +186,30 @@ pub trait Volumes: Send + Sync {
     /// 404 if the caller may not see it, 400 if it is not available.
     async fn validate(&self, cx: &Cx, caller: &Caller, volume_id: Uuid) -> Result<()>;
 
-    /// Reserves the volume and makes its disk available on the node.
+    /// Promises the volume to the server, on behalf of a caller who waits for the answer. Idempotent. What was promised
+    /// to an attachment that no longer stands ([`crate::standing`]) is taken back by whoever has the volumes.
+    ///
+    /// # Errors
+    /// 404 if the caller may not see it, 403 if they may not attach it, 400 and 409 if the server cannot have it.
+    async fn reserve(&self, cx: &Cx, caller: &Caller, wanted: &VolumeUse) -> Result<()>;
+
+    /// The same for the reconciler, which finishes what a caller has begun.
+    ///
+    /// # Errors
+    /// 400, 403, 404 and 409 are final: the server cannot have it.
+    async fn ensure_reserved(&self, turn: &Turn, wanted: &VolumeUse) -> Result<()>;
+
+    /// Makes the disk of a reserved volume available on the node.
     ///
     /// # Errors
     /// 400, 403, 404 and 409 are final: it cannot be attached.
     async fn ensure_attached(&self, turn: &Turn, wanted: &VolumeUse) -> Result<()>;
 
-    /// The server no longer has it.
+    /// The attachment is over. One that the volume does not have changes nothing.
     ///
     /// # Errors
     /// If it cannot be done now.
-    async fn release(&self, turn: &Turn, volume_id: Uuid, server_id: Uuid) -> Result<()>;
+    async fn release(&self, cx: &Cx, volume_id: Uuid, attachment_id: Uuid) -> Result<()>;
 }
 
 /// How much of compute a project may use.

@@ -21,7 +21,7 @@ use ipnet::IpNet;
 
 use crate::config::Config;
 use crate::health;
-use crate::ports::{ImageService, NetworkService, NodeStore, VolumeService};
+use crate::ports::{ImageService, NetworkService, NodeStore, ServerService, VolumeService};
 use crate::process::Errand;
 
 /// The tables of everything, in the order in which they may refer to each other.
@@ -96,8 +96,8 @@ pub fn control_plane(cx: &Cx, config: &Config, db: &Db, keys: &Keys, metrics: &M
             ..hanse_compute::Config::default()
         },
     });
-    let mut services: Vec<Service> =
-        vec![image, hanse_network::service(&network), hanse_volume::service(&volume), compute];
+    let volume = hanse_volume::service(&volume, Arc::new(ServerService(db.clone())));
+    let mut services: Vec<Service> = vec![image, hanse_network::service(&network), volume, compute];
     let identity = identity(config, db, keys, &services);
     services.push(identity.service());
     let api = Api {

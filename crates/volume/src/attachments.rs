@@ -8,11 +8,14 @@ use hanse_store::Tx;
 
 use crate::model::{Attachment, State, VolumeRow, invalid, missing};
 use crate::verbs::{ATTACH, SHOW};
+use crate::volumes::KIND;
 use crate::{Volume, db};
 
 /// A volume that a server shall have.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Use {
+    /// Of the attachment: chosen by whoever has the server, for this one time.
+    pub id: Uuid,
     pub volume_id: Uuid,
     pub server_id: Uuid,
     pub project_id: String,
@@ -73,46 +76,33 @@ impl Volume {
     }
 
     /// Promises the volume to a server, on behalf of a caller. Exactly one of several who try succeeds; the one who has
-    /// it may ask again.
+    /// it may ask again. A promise whose attachment is given up is taken back by our reconciler.
     ///
     /// # Errors
-    /// 404 if the caller may not see it, 403 if they may not attach it, 400 if it is not available.
-    pub async fn reserve(
-        &self,
-        cx: &Cx,
-        caller: &Caller,
-        volume_id: Uuid,
-        server_id: Uuid,
-        device: Option<&str>,
-    ) -> Result<Attachable> {
-        let scope = caller.scope(SHOW)?;
+    /// 404 if the caller may not see it or it is not of the server's project, 403 if they may not attach it, 400 if it
+    /// is not available to this server or on another node.
+    pub async fn reserve(&self, cx: &Cx, caller: &Caller, wanted: &Use) -> Result<Attachable> {
+        let (scope, id) = (caller.scope(SHOW)?, wanted.volume_id);
         let row = {
             let mut conn = self.db.read().await?;
-            db::volumes::show(&mut conn, &scope, volume_id).await?.ok_or_else(|| missing(volume_id))?
+            db::volumes::show(&mut conn, &scope, id).await?.ok_or_else(|| missing(id))?
         };
-        let target = Target::new(volume_id.to_string()).in_project(row.project_id);
-        let grant = &caller.authorize(cx, ATTACH, target)?;
-        self.db
-            .write(cx, grant, |tx| {
-                Box::pin(async move {
-                    let row = db::volumes::show(tx, &Scope::All, volume_id).await?;
-                    let row = row.ok_or_else(|| missing(volume_id))?;
-                    promise(tx, cx, grant, &row, server_id, device).await?;
-                    Ok(row.into())
-                })
-            })
-            .await
+        let grant = caller.authorize(cx, ATTACH, Target::new(id.to_string()).in_project(row.project_id))?;
+        self.promise(cx, &grant, wanted).await
     }
 
-    /// The server has the volume, or is about to: promises it if that has not been done, and shows it as in use.
-    /// Idempotent.
+    /// The same, on behalf of the server.
     ///
     /// # Errors
     /// 404 if the project has no such volume, 400 if it is not available to this server or on another node. Both are
     /// final.
-    pub async fn ensure_attached(&self, cx: &Cx, wanted: &Use) -> Result<()> {
+    pub async fn ensure_reserved(&self, cx: &Cx, wanted: &Use) -> Result<()> {
+        self.promise(cx, &on_behalf_of_servers(cx, wanted.volume_id), wanted).await.map(drop)
+    }
+
+    /// Writes the promise, unless it was made already.
+    async fn promise(&self, cx: &Cx, grant: &Grant, wanted: &Use) -> Result<Attachable> {
         let (scope, id) = (&Scope::Project(wanted.project_id.clone()), wanted.volume_id);
-        let grant = &hanse_work::system_grant(cx, "volume.attachments", &id.to_string());
         self.db
             .write(cx, grant, |tx| {
                 Box::pin(async move {
@@ -120,38 +110,69 @@ impl Volume {
                     if row.node.as_deref() != Some(wanted.node.as_str()) {
                         return Err(elsewhere(&row, &wanted.node));
                     }
-                    promise(tx, cx, grant, &row, wanted.server_id, Some(&wanted.device)).await?;
-                    db::attachments::settle(tx, cx, grant, &wanted.device).await?;
-                    // What an admin has said of it meanwhile stands.
-                    if !matches!(row.state, State::Available | State::Attaching) {
-                        return Ok(());
+                    match db::attachments::show(tx, id).await? {
+                        Some(held) if held.id == wanted.id => return Ok(row.into()),
+                        Some(_) => {
+                            return Err(invalid(format_args!(
+                                "Volume {id} is already attached to another server (status {}).",
+                                row.state.as_str()
+                            )));
+                        }
+                        None => require_available(&row)?,
                     }
-                    let sizes = (row.size, row.wanted_size);
-                    db::volumes::turn(tx, cx, grant, State::InUse, sizes, None).await
+                    db::attachments::insert(tx, cx, grant, wanted).await?;
+                    db::volumes::turn(tx, cx, grant, State::Attaching, (row.size, row.wanted_size), None)
+                        .await?;
+                    // It sees to it that the promise is kept or taken back.
+                    hanse_work::wake(tx, cx, KIND, grant.target()).await?;
+                    Ok(row.into())
                 })
             })
             .await
     }
 
-    /// The server no longer has the volume, which becomes available. Idempotent: whatever the server does not have
-    /// stays as it is.
+    /// The server has the volume that it was promised, or is about to: shows it as in use. Idempotent.
+    ///
+    /// # Errors
+    /// 404 if there is no such volume, 400 if it was not promised to this server. Both are final.
+    pub async fn ensure_attached(&self, cx: &Cx, wanted: &Use) -> Result<()> {
+        let id = wanted.volume_id;
+        let grant = &on_behalf_of_servers(cx, id);
+        self.db
+            .write(cx, grant, |tx| {
+                Box::pin(async move {
+                    let row = db::volumes::show(tx, &Scope::All, id).await?.ok_or_else(|| missing(id))?;
+                    let held = db::attachments::show(tx, id).await?;
+                    if held.is_none_or(|held| held.id != wanted.id) {
+                        return Err(invalid(format_args!(
+                            "Volume {id} is not reserved for the server {}.",
+                            wanted.server_id
+                        )));
+                    }
+                    if db::attachments::settle(tx, cx, grant).await? {
+                        hanse_work::wake(tx, cx, KIND, grant.target()).await?;
+                    }
+                    // What an admin has said of it meanwhile stands.
+                    if row.state != State::Attaching {
+                        return Ok(());
+                    }
+                    db::volumes::turn(tx, cx, grant, State::InUse, (row.size, row.wanted_size), None).await
+                })
+            })
+            .await
+    }
+
+    /// The attachment is over and the volume becomes available. Idempotent: one that is not the volume's changes nothing.
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn release(&self, cx: &Cx, volume_id: Uuid, server_id: Uuid) -> Result<()> {
-        let grant = &hanse_work::system_grant(cx, "volume.attachments", &volume_id.to_string());
+    pub async fn release(&self, cx: &Cx, volume_id: Uuid, attachment_id: Uuid) -> Result<()> {
+        let grant = &on_behalf_of_servers(cx, volume_id);
         self.db
             .write(cx, grant, |tx| {
                 Box::pin(async move {
                     let row = db::volumes::show(tx, &Scope::All, volume_id).await?;
-                    let had = db::attachments::delete(tx, grant, server_id).await?;
-                    match row {
-                        Some(row) if had && matches!(row.state, State::Attaching | State::InUse) => {
-                            let sizes = (row.size, row.wanted_size);
-                            db::volumes::turn(tx, cx, grant, State::Available, sizes, None).await
-                        }
-                        _ => Ok(()),
-                    }
+                    give_back(tx, cx, grant, row.as_ref(), attachment_id).await
                 })
             })
             .await
@@ -180,26 +201,24 @@ impl Volume {
     }
 }
 
-/// Writes the promise, unless this server has it already.
-async fn promise(
+fn on_behalf_of_servers(cx: &Cx, volume_id: Uuid) -> Grant {
+    hanse_work::system_grant(cx, "volume.attachments", &volume_id.to_string())
+}
+
+/// Ends an attachment of the volume of the grant.
+pub(crate) async fn give_back(
     tx: &mut Tx<'_>,
     cx: &Cx,
     grant: &Grant,
-    row: &VolumeRow,
-    server_id: Uuid,
-    device: Option<&str>,
+    row: Option<&VolumeRow>,
+    attachment_id: Uuid,
 ) -> Result<()> {
-    match db::attachments::show(tx, row.id).await? {
-        Some(held) if held.server_id == server_id => return Ok(()),
-        Some(_) => {
-            return Err(invalid(format_args!(
-                "Volume {} is already attached to another server (status {}).",
-                row.id,
-                row.state.as_str()
-            )));
-        }
-        None => require_available(row)?,
+    if !db::attachments::delete(tx, grant, attachment_id).await? {
+        return Ok(());
     }
-    db::attachments::insert(tx, cx, grant, server_id, device).await?;
-    db::volumes::turn(tx, cx, grant, State::Attaching, (row.size, row.wanted_size), None).await
+    if let Some(row) = row.filter(|row| matches!(row.state, State::Attaching | State::InUse)) {
+        db::volumes::turn(tx, cx, grant, State::Available, (row.size, row.wanted_size), None).await?;
+    }
+    // It waits no more.
+    hanse_work::wake(tx, cx, KIND, grant.target()).await
 }

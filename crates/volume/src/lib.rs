@@ -9,6 +9,7 @@ mod config;
 mod db;
 mod model;
 mod nodes;
+pub mod ports;
 mod quotas;
 mod types;
 mod verbs;
@@ -29,7 +30,14 @@ pub use volumes::KIND as VOLUMES_KIND;
 
 pub const MIGRATIONS: Migrations = Migrations {
     service: "volume",
-    steps: &[Migration { version: 1, name: "volume", sql: include_str!("../migrations/0001_volume.sql") }],
+    steps: &[
+        Migration { version: 1, name: "volume", sql: include_str!("../migrations/0001_volume.sql") },
+        Migration {
+            version: 2,
+            name: "attachment ids",
+            sql: include_str!("../migrations/0002_attachment_ids.sql"),
+        },
+    ],
 };
 
 /// The microversions that are served.
@@ -54,7 +62,7 @@ impl Volume {
 }
 
 /// The service, to be mounted at `/volume`. The hub must wake [`VOLUMES_KIND`] for reports on disks.
-pub fn service(volume: &Volume) -> Service {
+pub fn service(volume: &Volume, servers: Arc<dyn ports::Servers>) -> Service {
     let entry = |kind, name| CatalogEntry { kind, name, path: "/volume/v3/{project_id}" };
     Service {
         name: "volume",
@@ -62,7 +70,7 @@ pub fn service(volume: &Volume) -> Service {
         routes: api::routes(volume),
         faults: FaultStyle::Nova,
         microversions: Some(("volume", VERSIONS)),
-        reconcilers: vec![Arc::new(volumes::reconcile::Volumes::new(volume.clone()))],
+        reconcilers: vec![Arc::new(volumes::reconcile::Volumes::new(volume.clone(), servers))],
         verbs: verbs::VERBS,
         // Older clients know the service by its alias.
         catalog: vec![entry("block-storage", "cinder"), entry("volumev3", "cinderv3")],

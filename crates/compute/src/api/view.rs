@@ -116,7 +116,7 @@ pub fn full(deps: &Deps, call: &Call, around: &Around, server: &Server) -> Value
 fn volumes_attached(volumes: &[Attachment], version: Microversion) -> Value {
     volumes
         .iter()
-        .filter(|volume| volume.state != AttachmentState::Attaching)
+        .filter(|volume| matches!(volume.state, AttachmentState::Attached | AttachmentState::Detaching))
         .map(|volume| {
             let mut view = json!({"id": volume.volume_id});
             if version >= ATTRIBUTES {

@@ -69,11 +69,19 @@ impl Volumes for NoVolumes {
         Err(Error::not_found("Volume", volume_id))
     }
 
+    async fn reserve(&self, _: &Cx, _: &Caller, wanted: &VolumeUse) -> Result<()> {
+        Err(Error::not_found("Volume", wanted.volume_id))
+    }
+
+    async fn ensure_reserved(&self, _: &Turn, wanted: &VolumeUse) -> Result<()> {
+        Err(Error::not_found("Volume", wanted.volume_id))
+    }
+
     async fn ensure_attached(&self, _: &Turn, wanted: &VolumeUse) -> Result<()> {
         Err(Error::not_found("Volume", wanted.volume_id))
     }
 
-    async fn release(&self, _: &Turn, _: Uuid, _: Uuid) -> Result<()> {
+    async fn release(&self, _: &Cx, _: Uuid, _: Uuid) -> Result<()> {
         Ok(())
     }
 }

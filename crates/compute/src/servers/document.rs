@@ -21,7 +21,7 @@ pub fn guest(sealer: &dyn Sealer, server: &Server, plugged: Plugged, volumes: &[
     let root = AttachedDisk { id: server.id, serial: server.id.to_string() };
     let volumes = volumes
         .iter()
-        .filter(|volume| volume.state != AttachmentState::Detaching)
+        .filter(|volume| matches!(volume.state, AttachmentState::Attaching | AttachmentState::Attached))
         .map(|volume| AttachedDisk { id: volume.volume_id, serial: volume.volume_id.to_string() });
     let key = server.key_name.clone().zip(server.public_key.clone());
     Ok(Spec::Guest(Guest {

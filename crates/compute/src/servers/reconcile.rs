@@ -12,9 +12,10 @@ use hanse_work::{Outcome, Reconciler, Turn};
 
 use super::{KIND, document};
 use crate::Deps;
+use crate::attachments;
 use crate::db;
 use crate::model::{Attachment, AttachmentState, Server, State, Wanted};
-use crate::ports::{Plugged, VolumeUse};
+use crate::ports::Plugged;
 
 /// Reports wake us; this is for the case that one is lost, and for deadlines.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
@@ -66,7 +67,7 @@ impl Reconciler for Servers {
         let Some(server) = read else { return Ok(Outcome::Done) };
         let look = match (server.state, server.node.as_deref()) {
             (State::Deleting, node) => self.delete(turn, &server, node).await?,
-            (State::Error, _) => Outcome::Done.into(),
+            (State::Error, _) => self.rest(turn, &server).await?,
             (_, None) => Look::Failed(super::create::NO_HOST.to_owned()),
             (State::Building, Some(node)) => self.build(turn, &server, node).await?,
             (_, Some(node)) => self.run(turn, &server, node).await?,
@@ -114,19 +115,46 @@ impl Servers {
             Err(reason) => return Ok(Look::Failed(reason)),
         };
         let volumes = self.volumes(server.id).await?;
-        for volume in volumes.iter().filter(|volume| volume.state == AttachmentState::Attaching) {
-            let ready = self.deps.volumes.ensure_attached(turn, &volume_use(server, node, volume)).await;
-            match ready {
-                Ok(()) => turn.crash_point("compute.volume_ensured")?,
-                Err(error) if is_final(&error) => {
-                    tracing::warn!(server = %server.id, volume = %volume.volume_id, %error, "a volume cannot be attached");
-                    self.turn_attachment(turn, volume, AttachmentState::Detaching).await?;
-                    return Ok(Outcome::Again.into());
-                }
-                Err(error) => return Err(error),
+        for volume in &volumes {
+            if !self.take(turn, server, node, volume).await? {
+                return Ok(Outcome::Again.into());
             }
         }
         self.state_guest(turn, server, node, plugged, &volumes).await
+    }
+
+    /// Gets hold of a volume that is on its way to the server. Answers false when the attachment has changed.
+    async fn take(&self, turn: &Turn, server: &Server, node: &str, volume: &Attachment) -> Result<bool> {
+        let (wanted, volumes) = (volume.of(server, node), &self.deps.volumes);
+        match volume.state {
+            AttachmentState::Attached | AttachmentState::Detaching => Ok(true),
+            AttachmentState::Reserving => {
+                match volumes.ensure_reserved(turn, &wanted).await {
+                    Ok(()) => {
+                        turn.crash_point("compute.volume_reserved")?;
+                        // Unless whoever asked was refused before, and has given it up.
+                        if !self.turn_attachment(turn, volume, AttachmentState::Attaching).await? {
+                            volumes.release(&turn.cx, volume.volume_id, volume.id).await?;
+                        }
+                    }
+                    Err(error) if is_final(&error) => {
+                        tracing::info!(server = %server.id, volume = %volume.volume_id, %error, "a volume was refused");
+                        self.withdraw_attachment(turn, volume).await?;
+                    }
+                    Err(error) => return Err(error),
+                }
+                Ok(false)
+            }
+            AttachmentState::Attaching => match volumes.ensure_attached(turn, &wanted).await {
+                Ok(()) => turn.crash_point("compute.volume_ensured").map(|()| true),
+                Err(error) if is_final(&error) => {
+                    tracing::warn!(server = %server.id, volume = %volume.volume_id, %error, "a volume cannot be attached");
+                    self.turn_attachment(turn, volume, AttachmentState::Detaching).await?;
+                    Ok(false)
+                }
+                Err(error) => Err(error),
+            },
+        }
     }
 
     async fn plug(&self, turn: &Turn, server: &Server, node: &str) -> Result<Result<Plugged, String>> {
@@ -139,6 +167,16 @@ impl Servers {
             Err(error) if is_final(&error) => Ok(Err(error.message().to_owned())),
             Err(error) => Err(error),
         }
+    }
+
+    /// In error: nothing is done until somebody says so, but nobody waits for what will not come.
+    async fn rest(&self, turn: &Turn, server: &Server) -> Result<Look> {
+        for volume in self.volumes(server.id).await? {
+            if volume.state == AttachmentState::Reserving {
+                self.withdraw_attachment(turn, &volume).await?;
+            }
+        }
+        Ok(Outcome::Done.into())
     }
 
     /// States what the guest shall be, and moves the server on by what is seen of it.
@@ -180,22 +218,19 @@ impl Servers {
             self.turn_state(turn, server, &next).await?;
             return Ok(Outcome::Again.into());
         }
-        self.settle_volumes(turn, server, volumes).await
+        self.settle_volumes(turn, volumes).await
     }
 
     /// The guest has taken note of its disks: what came is attached, what went is released.
-    async fn settle_volumes(&self, turn: &Turn, server: &Server, volumes: &[Attachment]) -> Result<Look> {
+    async fn settle_volumes(&self, turn: &Turn, volumes: &[Attachment]) -> Result<Look> {
         for volume in volumes {
             match volume.state {
-                AttachmentState::Attached => {}
+                AttachmentState::Attached | AttachmentState::Reserving => {}
                 AttachmentState::Attaching => {
                     self.turn_attachment(turn, volume, AttachmentState::Attached).await?;
                 }
                 AttachmentState::Detaching => {
-                    self.deps.volumes.release(turn, volume.volume_id, server.id).await?;
-                    turn.crash_point("compute.volume_released")?;
-                    let (grant, id) = (turn.grant(), volume.volume_id);
-                    turn.write(|tx| Box::pin(db::attachments::delete(tx, grant, id))).await?;
+                    self.release(turn, volume).await?;
                 }
             }
         }
@@ -214,10 +249,7 @@ impl Servers {
             }
         }
         for volume in self.volumes(server.id).await? {
-            self.deps.volumes.release(turn, volume.volume_id, server.id).await?;
-            turn.crash_point("compute.volume_released")?;
-            let (grant, id) = (turn.grant(), volume.volume_id);
-            turn.write(|tx| Box::pin(db::attachments::delete(tx, grant, id))).await?;
+            self.release(turn, &volume).await?;
         }
         self.deps.networks.release_ports(turn, server.id, &server.nics).await?;
         turn.crash_point("compute.ports_released")?;
@@ -275,9 +307,22 @@ impl Servers {
         turn.write(|tx| Box::pin(db::servers::turn(tx, cx, grant, from, to))).await.map(drop)
     }
 
-    async fn turn_attachment(&self, turn: &Turn, volume: &Attachment, to: AttachmentState) -> Result<()> {
-        let (grant, id) = (turn.grant(), volume.volume_id);
-        turn.write(|tx| Box::pin(db::attachments::turn(tx, grant, id, to))).await.map(drop)
+    /// Unless it has changed meanwhile: answers whether it has not.
+    async fn turn_attachment(&self, turn: &Turn, volume: &Attachment, to: AttachmentState) -> Result<bool> {
+        let grant = turn.grant();
+        turn.write(|tx| Box::pin(db::attachments::turn(tx, grant, volume, to))).await
+    }
+
+    async fn withdraw_attachment(&self, turn: &Turn, volume: &Attachment) -> Result<()> {
+        let (grant, id) = (turn.grant(), volume.id);
+        turn.write(|tx| Box::pin(attachments::withdraw(tx, grant, id))).await
+    }
+
+    async fn release(&self, turn: &Turn, volume: &Attachment) -> Result<()> {
+        self.deps.volumes.release(&turn.cx, volume.volume_id, volume.id).await?;
+        turn.crash_point("compute.volume_released")?;
+        let (grant, id) = (turn.grant(), volume.id);
+        turn.write(|tx| Box::pin(db::attachments::delete(tx, grant, id))).await
     }
 
     async fn fail(&self, turn: &Turn, server: &Server, reason: String) -> Result<Outcome> {
@@ -296,16 +341,6 @@ impl Servers {
         })
         .await?;
         Ok(Outcome::Again)
-    }
-}
-
-fn volume_use(server: &Server, node: &str, volume: &Attachment) -> VolumeUse {
-    VolumeUse {
-        volume_id: volume.volume_id,
-        server_id: server.id,
-        project_id: server.project_id.clone(),
-        node: node.to_owned(),
-        device: volume.device.clone(),
     }
 }
 

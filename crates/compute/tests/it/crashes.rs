@@ -12,10 +12,10 @@ use crate::harness::{Bench, benches_with};
 use crate::ports::VOLUME;
 
 /// Points, with whether they have panicked already.
-type Seen = Arc<Mutex<BTreeSet<(&'static str, bool)>>>;
+pub type Seen = Arc<Mutex<BTreeSet<(&'static str, bool)>>>;
 
 /// Fails once at each point, then panics once there.
-fn saboteur() -> (CrashPoints, Seen) {
+pub fn saboteur() -> (CrashPoints, Seen) {
     let seen = Seen::default();
     let inner = seen.clone();
     let points = CrashPoints::new(move |point| {
@@ -30,7 +30,7 @@ fn saboteur() -> (CrashPoints, Seen) {
 }
 
 /// As [`Bench::eventually`], where failed steps need not wait for their pause to end.
-async fn at_last(bench: &Bench, what: &str, mut check: impl AsyncFnMut() -> bool) {
+pub async fn at_last(bench: &Bench, what: &str, mut check: impl AsyncFnMut() -> bool) {
     bench
         .eventually(what, async || {
             bench.wake_all().await;
@@ -89,6 +89,7 @@ async fn a_crash_at_any_point_delays_a_server_and_breaks_nothing() {
             "compute.ports_released",
             "compute.volume_ensured",
             "compute.volume_released",
+            "compute.volume_reserved",
             "compute.withdrawn",
         ];
         assert_eq!(points, BTreeSet::from(expected), "{}", bench.test.engine);

@@ -3,6 +3,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hanse_compute::ports::Volumes;
 use hanse_compute::{Config, Deps, SERVERS_KIND, service};
 use hanse_core::{CrashPoints, Cx, ManualClock, Result, Uuid};
 use hanse_node::agent;
@@ -10,9 +11,9 @@ use hanse_node::desired::{Documents, Sealer};
 use hanse_node::documents::Kind;
 use hanse_node::hub::Hub;
 use hanse_policy::Grant;
-use hanse_store::{Migrations, query};
+use hanse_store::{Db, Migrations, query};
 use hanse_testkit::{Answer, Client, TestDb, context, databases};
-use hanse_work::Runner;
+use hanse_work::{Reconciler, Runner};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::net::{UnixListener, UnixStream};
@@ -22,8 +23,13 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use crate::agent::Pretend;
 use crate::ports::{IMAGE, Neighbours, Shelf, neighbours};
 
-const ALL: &[Migrations] =
-    &[hanse_store::MIGRATIONS, hanse_work::MIGRATIONS, hanse_node::MIGRATIONS, hanse_compute::MIGRATIONS];
+const ALL: &[Migrations] = &[
+    hanse_store::MIGRATIONS,
+    hanse_work::MIGRATIONS,
+    hanse_node::MIGRATIONS,
+    hanse_compute::MIGRATIONS,
+    hanse_volume::MIGRATIONS,
+];
 
 /// Turns every byte around: enough to see that nothing is stored in the clear.
 struct Inverter;
@@ -56,28 +62,51 @@ pub async fn benches() -> Vec<Bench> {
 }
 
 pub async fn benches_with(config: Config, crash: CrashPoints) -> Vec<Bench> {
+    benches_beside(config, crash, 8192, |_, _, neighbours| Beside {
+        volumes: neighbours.clone(),
+        reconcilers: Vec::new(),
+    })
+    .await
+}
+
+/// A neighbour of the tests' choice, with what works for it.
+pub struct Beside {
+    pub volumes: Arc<dyn Volumes>,
+    pub reconcilers: Vec<Arc<dyn Reconciler>>,
+}
+
+/// With a node of so many MiB, and volumes of the caller's choice.
+pub async fn benches_beside(
+    config: Config,
+    crash: CrashPoints,
+    memory_mib: u64,
+    mut beside: impl FnMut(&Db, &Documents, &Arc<Neighbours>) -> Beside,
+) -> Vec<Bench> {
     let (cx, clock) = context();
     let mut all = Vec::new();
     for test in databases(&cx, ALL).await {
         let documents = Documents::new(Arc::new(Inverter));
         let wakes = BTreeMap::from([(Kind::Guest, SERVERS_KIND), (Kind::Disk, SERVERS_KIND)]);
-        let hub = Hub::new(test.db.clone(), &cx, documents.clone(), wakes);
         let neighbours = neighbours();
+        let Beside { volumes, reconcilers } = beside(&test.db, &documents, &neighbours);
+        let hub = Hub::new(test.db.clone(), &cx, documents.clone(), wakes);
+        let hub = reconcilers.iter().fold(hub, |hub, beside| hub.waking(Kind::Disk, beside.kind()));
         let service = service(Deps {
             db: test.db.clone(),
             documents,
             sealer: Arc::new(Inverter),
             images: Arc::new(Shelf),
             networks: neighbours.clone(),
-            volumes: neighbours.clone(),
+            volumes,
             limits: Arc::new(config.quota),
             consoles: Arc::new(hub.clone()),
             public_url: "https://cloud.example".into(),
             config: config.clone(),
         });
         let client = Client::new(&cx, &service);
-        let runner = Runner::new(test.db.clone(), &cx, service.reconcilers, crash.clone());
-        let agent = Pretend::new("node-1", 8192);
+        let reconcilers = service.reconcilers.into_iter().chain(reconcilers).collect();
+        let runner = Runner::new(test.db.clone(), &cx, reconcilers, crash.clone());
+        let agent = Pretend::new("node-1", memory_mib);
         let stop = CancellationToken::new();
         let bench = Bench {
             cx: cx.clone(),

@@ -43,7 +43,8 @@ pub struct Neighbours {
     pub ports: Mutex<BTreeMap<Uuid, ServerPort>>,
     pub owners: Mutex<BTreeMap<Uuid, Uuid>>,
     pub groups: Mutex<BTreeSet<String>>,
-    pub volumes: Mutex<BTreeMap<Uuid, Uuid>>,
+    /// Who has which.
+    pub volumes: Mutex<BTreeMap<Uuid, VolumeUse>>,
     /// What the next `ensure` answers.
     pub refusal: Mutex<Option<String>>,
     pub reads: Mutex<u32>,
@@ -156,17 +157,43 @@ impl Volumes for Neighbours {
         }
     }
 
+    async fn reserve(&self, _: &Cx, _: &Caller, wanted: &VolumeUse) -> Result<()> {
+        self.promise(wanted)
+    }
+
+    async fn ensure_reserved(&self, _: &Turn, wanted: &VolumeUse) -> Result<()> {
+        self.promise(wanted)
+    }
+
     async fn ensure_attached(&self, _: &Turn, wanted: &VolumeUse) -> Result<()> {
         if let Some(reason) = self.refusal.lock().unwrap().clone() {
             return Err(Error::conflict(reason));
         }
-        self.volumes.lock().unwrap().insert(wanted.volume_id, wanted.server_id);
+        assert_eq!(
+            self.volumes.lock().unwrap().get(&wanted.volume_id),
+            Some(wanted),
+            "it was reserved before"
+        );
         Ok(())
     }
 
-    async fn release(&self, _: &Turn, volume_id: Uuid, _: Uuid) -> Result<()> {
-        self.volumes.lock().unwrap().remove(&volume_id);
+    async fn release(&self, _: &Cx, volume_id: Uuid, attachment_id: Uuid) -> Result<()> {
+        self.volumes
+            .lock()
+            .unwrap()
+            .retain(|id, held| *id != volume_id || held.attachment_id != attachment_id);
         Ok(())
+    }
+}
+
+impl Neighbours {
+    fn promise(&self, wanted: &VolumeUse) -> Result<()> {
+        if let Some(reason) = self.refusal.lock().unwrap().clone() {
+            return Err(Error::conflict(reason));
+        }
+        let mut volumes = self.volumes.lock().unwrap();
+        let held = volumes.entry(wanted.volume_id).or_insert_with(|| wanted.clone());
+        if held.attachment_id == wanted.attachment_id { Ok(()) } else { Err(Error::bad_request("taken")) }
     }
 }
 

@@ -22,7 +22,7 @@ async fn a_volume_is_attached_listed_and_detached() {
             .await;
         let disk = &bench.agent.guest(id).unwrap().disks[1];
         assert_eq!((disk.id, disk.serial.as_str()), (VOLUME, VOLUME.to_string().as_str()));
-        assert_eq!(bench.neighbours.volumes.lock().unwrap()[&VOLUME], id);
+        assert_eq!(bench.neighbours.volumes.lock().unwrap()[&VOLUME].server_id, id);
         let listed = bench.client.get(&path, "reader@p1").await.expect(200).json();
         assert_eq!(listed["volumeAttachments"][0]["volumeId"], VOLUME.to_string());
         bench.client.get(&format!("{path}/{VOLUME}"), "reader@p1").await.expect(200);

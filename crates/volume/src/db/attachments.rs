@@ -4,6 +4,7 @@ use hanse_core::{Cx, Result, Uuid};
 use hanse_policy::Grant;
 use hanse_store::{Conn, FromRow, Row, Select, Tx, query};
 
+use crate::attachments::Use;
 use crate::model::Attachment;
 
 const COLUMNS: &str = "id, volume_id, server_id, device, attached_at";
@@ -33,45 +34,33 @@ pub(crate) async fn of_servers(conn: &mut Conn, servers: &[Uuid]) -> Result<Vec<
 }
 
 /// Reserves the volume of the grant for a server. The primary key lets one win.
-pub(crate) async fn insert(
-    tx: &mut Tx<'_>,
-    cx: &Cx,
-    grant: &Grant,
-    server_id: Uuid,
-    device: Option<&str>,
-) -> Result<()> {
+pub(crate) async fn insert(tx: &mut Tx<'_>, cx: &Cx, grant: &Grant, wanted: &Use) -> Result<()> {
     query(
         "INSERT INTO volume_attachments (volume_id, id, server_id, device, created_at)
          VALUES ($1, $2, $3, $4, $5)",
     )
     .bind(grant.target())
-    .bind(cx.uuid())
-    .bind(server_id)
-    .bind(device)
+    .bind(wanted.id)
+    .bind(wanted.server_id)
+    .bind(&wanted.device)
     .bind(cx.now())
     .execute(tx)
     .await?;
     Ok(())
 }
 
-/// The server has the volume of the grant now.
-pub(crate) async fn settle(tx: &mut Tx<'_>, cx: &Cx, grant: &Grant, device: &str) -> Result<()> {
-    query(
-        "UPDATE volume_attachments SET device = $1, attached_at = $2 WHERE volume_id = $3 AND attached_at IS NULL",
-    )
-    .bind(device)
-    .bind(cx.now())
-    .bind(grant.target())
-    .execute(tx)
-    .await?;
-    Ok(())
+/// The server has the volume of the grant now. Returns whether it was only reserved before.
+pub(crate) async fn settle(tx: &mut Tx<'_>, cx: &Cx, grant: &Grant) -> Result<bool> {
+    let sql = "UPDATE volume_attachments SET attached_at = $1 WHERE volume_id = $2 AND attached_at IS NULL";
+    let settled = query(sql).bind(cx.now()).bind(grant.target()).execute(tx).await?;
+    Ok(settled > 0)
 }
 
-/// Takes the volume of the grant away from a server. Returns whether the server had it.
-pub(crate) async fn delete(tx: &mut Tx<'_>, grant: &Grant, server_id: Uuid) -> Result<bool> {
-    let gone = query("DELETE FROM volume_attachments WHERE volume_id = $1 AND server_id = $2")
+/// Ends an attachment of the volume of the grant. Returns whether there was such.
+pub(crate) async fn delete(tx: &mut Tx<'_>, grant: &Grant, id: Uuid) -> Result<bool> {
+    let gone = query("DELETE FROM volume_attachments WHERE volume_id = $1 AND id = $2")
         .bind(grant.target())
-        .bind(server_id)
+        .bind(id)
         .execute(tx)
         .await?;
     Ok(gone > 0)

@@ -1,5 +1,6 @@
 //! Settles volumes by what their nodes say.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -12,7 +13,9 @@ use hanse_store::Tx;
 use hanse_work::{Outcome, Reconciler, Turn};
 
 use super::KIND;
-use crate::model::{State, VolumeRow};
+use crate::attachments::give_back;
+use crate::model::{Attachment, State, VolumeRow};
+use crate::ports::Servers;
 use crate::{Volume, db};
 
 /// A report wakes the reconciler; this is for the case that it does not.
@@ -20,11 +23,33 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) struct Volumes {
     volume: Volume,
+    servers: Arc<dyn Servers>,
 }
 
 impl Volumes {
-    pub(crate) fn new(volume: Volume) -> Volumes {
-        Volumes { volume }
+    pub(crate) fn new(volume: Volume, servers: Arc<dyn Servers>) -> Volumes {
+        Volumes { volume, servers }
+    }
+
+    /// A promise is kept by its server, or taken back once the server no longer wants the volume: whoever asked may have
+    /// died, or changed its mind, between writing the attachment and being promised the volume.
+    async fn watch(&self, turn: &Turn, held: &Attachment) -> Result<Outcome> {
+        if held.attached_at.is_some() {
+            return Ok(Outcome::Done);
+        }
+        if self.servers.standing(&turn.cx, &[held.id]).await?.contains(&held.id) {
+            return Ok(Outcome::wait(PATIENCE, format!("for the server {} to take it", held.server_id)));
+        }
+        turn.crash_point("volume.promise_void")?;
+        let (cx, grant, volume_id, id) = (&turn.cx, turn.grant(), held.volume_id, held.id);
+        turn.write(|tx| {
+            Box::pin(async move {
+                let row = db::volumes::show(tx, &Scope::All, volume_id).await?;
+                give_back(tx, cx, grant, row.as_ref(), id).await
+            })
+        })
+        .await?;
+        Ok(Outcome::Again)
     }
 }
 
@@ -39,10 +64,16 @@ impl Reconciler for Volumes {
     async fn step(&self, turn: &Turn, id: &str) -> Result<Outcome> {
         let id: Uuid = id.parse().map_err(|_| Error::internal(format!("'{id}' is no id of a volume")))?;
         // Most reports are on disks that are no volumes, or on volumes that stay as they are.
-        let known = {
+        let (known, held) = {
             let mut conn = self.volume.db.read().await?;
-            db::volumes::show(&mut conn, &Scope::All, id).await?
+            (
+                db::volumes::show(&mut conn, &Scope::All, id).await?,
+                db::attachments::show(&mut conn, id).await?,
+            )
         };
+        if let Some(held) = held {
+            return self.watch(turn, &held).await;
+        }
         if !known.is_some_and(|row| row.state.is_moving()) {
             return Ok(Outcome::Done);
         }
@@ -51,6 +82,10 @@ impl Reconciler for Volumes {
         let outcome = turn
             .write(|tx| {
                 Box::pin(async move {
+                    // What a server has, stays as it is, whatever an admin says of it.
+                    if db::attachments::show(tx, id).await?.is_some() {
+                        return Ok(Outcome::Again);
+                    }
                     match db::volumes::show(tx, &Scope::All, id).await? {
                         Some(row) if row.state == State::Deleting => {
                             take_back(volume, tx, cx, grant, &row).await

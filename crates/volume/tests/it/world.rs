@@ -1,18 +1,19 @@
 //! A cloud with nothing but volumes in it.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use hanse_core::{CrashPoints, Cx, ManualClock, Result, Timestamp, Uuid};
 use hanse_node::agent;
 use hanse_node::desired::{Documents, Sealer, nodes};
 use hanse_node::documents::Kind;
 use hanse_node::hub::Hub;
-use hanse_policy::{Caller, DomainRef, ProjectRef, Role, TokenScope};
+use hanse_policy::{Caller, DomainRef, Grant, ProjectRef, Role, TokenScope};
 use hanse_store::{Migrations, query};
 use hanse_testkit::{Answer, Client, TestDb, context, databases};
-use hanse_volume::{Config, VOLUMES_KIND, Volume, service};
+use hanse_volume::{Config, VOLUMES_KIND, Volume, ports::Servers, service};
 use hanse_work::Runner;
 use http::Method;
 use serde_json::{Value, json};
@@ -26,6 +27,24 @@ const ALL: &[Migrations] =
 pub const ADA: &str = "member@p1";
 pub const BOB: &str = "member@p2";
 pub const ADMIN: &str = "admin@office";
+
+/// Servers that want what they were promised, until they are told not to.
+#[derive(Default)]
+pub struct Wanting(Mutex<BTreeSet<Uuid>>);
+
+impl Wanting {
+    pub fn give_up(&self, attachment: Uuid) {
+        self.0.lock().unwrap().insert(attachment);
+    }
+}
+
+#[async_trait]
+impl Servers for Wanting {
+    async fn standing(&self, _: &Cx, attachments: &[Uuid]) -> Result<BTreeSet<Uuid>> {
+        let gone = self.0.lock().unwrap();
+        Ok(attachments.iter().filter(|id| !gone.contains(id)).copied().collect())
+    }
+}
 
 struct Plain;
 
@@ -45,6 +64,7 @@ pub struct World {
     pub volume: Volume,
     pub client: Client,
     pub agent: Arc<Pretend>,
+    pub servers: Arc<Wanting>,
     hub: Hub,
     stop: CancellationToken,
     _socket: tempfile::TempDir,
@@ -102,9 +122,10 @@ impl World {
             // The hub forgets old sessions when it starts; ours comes after.
             tokio::time::sleep(Duration::from_millis(50)).await;
             let volume = Volume::new(test.db.clone(), documents, "https://cloud.example/", Config::default());
-            let client = Client::new(&cx, &service(&volume));
+            let servers = Arc::new(Wanting::default());
+            let client = Client::new(&cx, &service(&volume, servers.clone()));
             let (cx, clock, agent) = (cx.clone(), clock.clone(), Pretend::new("n1", disk_gib));
-            let world = World { test, cx, clock, volume, client, agent, hub, stop, _socket: socket };
+            let world = World { test, cx, clock, volume, client, agent, servers, hub, stop, _socket: socket };
             world.join(&world.agent).await;
             all.push(world);
         }
@@ -138,8 +159,16 @@ impl World {
     }
 
     pub fn runner(&self, crash: CrashPoints) -> Runner {
-        let reconcilers = service(&self.volume).reconcilers;
+        let reconcilers = service(&self.volume, self.servers.clone()).reconcilers;
         Runner::new(self.test.db.clone(), &self.cx, reconcilers, crash)
+    }
+
+    /// As if its time had come.
+    pub async fn wake(&self, id: &str) {
+        let grant = Grant::reconciler(&self.cx, "test", id);
+        let cx = &self.cx;
+        let write = self.test.db.write(cx, &grant, |tx| Box::pin(hanse_work::wake(tx, cx, VOLUMES_KIND, id)));
+        write.await.unwrap();
     }
 
     pub async fn call(&self, method: Method, token: &str, rest: &str, body: Value) -> Answer {
