@@ -107,8 +107,9 @@ impl JwsTokens {
     }
 
     /// A token with these claims, which are a JSON object, and with `iat` from `cx` and `exp`, both in whole seconds
-    /// rounded down. With the claims of Keystone for a project it has about 480 characters, each further id about 50
-    /// more. The nonce of the signature comes from the operating system, because the library takes none.
+    /// rounded down. With the claims that Keystone makes it has 360 characters without scope, 440 for a project, and
+    /// 1,160 for a federated user in ten groups. The nonce of the signature comes from the operating system, because
+    /// the library takes none.
     ///
     /// # Errors
     /// Internal if the claims are no object, contain `iat` or `exp` themselves, or make a token longer than

@@ -17,10 +17,12 @@ use crate::passwords::Verdict;
 /// Longest stored hash that is looked at, in bytes; ours have about 100, Keystone's at most 255.
 const HASH_MAX: usize = 512;
 
-// What a stored hash may cost at most to verify, so that a forged row takes neither the machine's memory nor, by
-// much more than five seconds, a thread.
+// What a stored hash may cost at most to verify, so that a forged row takes neither the machine's memory nor a thread
+// for much more than ten seconds.
 const MEMORY_MAX_KIB: u32 = 1024 * 1024;
 const ARGON2_ITERATIONS_MAX: u32 = 64;
+/// Memory times iterations; our own take 38 MiB.
+const ARGON2_WORK_MAX_KIB: u64 = 8 * 1024 * 1024;
 /// Keystone's default is 12; each step doubles the work.
 const BCRYPT_COST_MAX: u32 = 16;
 /// N·r·p; Keystone's default of N = 2^16, r = 8, p = 1 is a 32nd of it.
@@ -60,7 +62,11 @@ fn argon2(password: &[u8], stored: &str, current: &Params) -> Result<(bool, bool
     let parsed = PasswordHash::new(stored).map_err(broken)?;
     let algorithm = Algorithm::try_from(parsed.algorithm).map_err(broken)?;
     let params = Params::try_from(&parsed).map_err(broken)?;
-    if params.m_cost() > MEMORY_MAX_KIB || params.t_cost() > ARGON2_ITERATIONS_MAX {
+    let work = u64::from(params.m_cost()) * u64::from(params.t_cost());
+    if params.m_cost() > MEMORY_MAX_KIB
+        || params.t_cost() > ARGON2_ITERATIONS_MAX
+        || work > ARGON2_WORK_MAX_KIB
+    {
         return Err(ruinous());
     }
     let outdated = algorithm != Algorithm::Argon2id
@@ -174,7 +180,7 @@ mod tests {
         "$bcrypt-sha256$2b,4$xgHJuGu8xtgVwgleuouxSO$W1BIibkELlE.VqD8EjkYHvR71hUFVZG",
         "$scrypt$ln=4,r=8,p=1$d8eNp/7UrWY1SO2tjq0gAw$p7VhJPBmr51bzBolWayLAAuuW+5OrS03GLSKEOHyVRQ",
         "$scrypt$ln=5,r=4,p=3$4l7O1uBCpBjWvSCWQ0FIkY7RAuQN$7bHRx/poVNn8wwEXz5PLEQt65ARiK6rA649t8QRQE04",
-        "$scrypt$ln=4,r=8,p=1$F4KwFoLQWuuds3aulTIGQA$rR9X6I4R8OHODuMIRAohqvXnsKeh01AOTUvvxa4bnMI",
+        "$scrypt$ln=4,r=8,p=1$DOH8X4sxBuA8h5ByrrXWeg$KMNGyjtBmnJ9nH+sKxvTTFHceTIQH2xW5ZL0QCSGepE",
         "$pbkdf2-sha512$1000$myKMhnpCCJ4317gqKqK40w$MmDaMbMC5y/a2GeYmvL8jFVCZRe7nxZzAycUpEfd6LfhLMTccB/7JxJCeG22uEu22uuhlDRrzWIEhEcZK3xpWQ",
         "$pbkdf2-sha512$77$3uf4AEN+cgV3KNBFs/3OPmK65a4$JDVynxMUvKAGsXAtM2uqqYu3l6aM7/4ZyFPW531d2FmLA0IcMeiNqb9EIzICVP86afuJrT7JeFJRXz9aI2sP9A",
         "$pbkdf2-sha512$1000$Rqh1bm2tFQIgRGjNmdPaO4ew$tSQLFlWPZIFfbNz5IRtCAaedDlgHw0ziXUpZ9CF4KTiXXedVWy7Gnn20wFbKNPv6h2vFLang/QM2dezhrMmZQA",
@@ -266,6 +272,7 @@ mod tests {
             "$$$$$".to_owned(),
             format!("$argon2id$v=19$m=4000000,t=2,p=1${salt_and_hash}"),
             format!("$argon2id$v=19$m=8,t=100000,p=1${salt_and_hash}"),
+            format!("$argon2id$v=19$m=1048576,t=9,p=1${salt_and_hash}"),
             format!("$argon2id$v=19$m=8,t=1,p=1${}", "x".repeat(HASH_MAX)),
             format!("$2b$17${bcrypt}"),
             format!("$2b$03${bcrypt}"),
