@@ -81,7 +81,8 @@ impl<K: KeyKind> KeyDirectory<K> {
         Ok(self)
     }
 
-    /// Calls `crash` with [`KeyKind::CRASH_POINTS`] between the steps of a rotation.
+    /// Calls `crash` between the steps of a rotation: `fernet.promoted`, `fernet.staged` and `fernet.dropped`, or
+    /// `signing.…` for signing keys.
     #[must_use]
     pub fn with_crash_points(mut self, crash: CrashPoints) -> KeyDirectory<K> {
         self.crash = crash;

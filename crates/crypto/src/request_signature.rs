@@ -45,6 +45,8 @@ impl Ec2Credentials {
     /// Whether the request was signed with this secret. When it was signed is for the caller to judge: see
     /// [`Ec2Credentials::signed_at`].
     ///
+    /// An empty secret has signed nothing: everybody could.
+    ///
     /// Versions 0 and 1, which Keystone still takes, are refused: they leave most of a request unsigned, or can be
     /// moved from one request to another.
     ///
@@ -57,6 +59,7 @@ impl Ec2Credentials {
             return Err(too_large());
         }
         match self.version()? {
+            _ if secret.expose().is_empty() => Ok(false),
             Version::Two => self.is_version_2(secret),
             Version::Four(authorization) => {
                 Ok(self.version_4(&authorization, secret).is_some_and(|made| same(made, &self.signature)))
@@ -190,7 +193,7 @@ pub struct S3Credentials {
 }
 
 impl S3Credentials {
-    /// Whether the text was signed with this secret. It names a time that may long have passed, because S3 has links
+    /// Whether the text was signed with this secret, which is not an empty one. The text names a time that may long have passed, because S3 has links
     /// that are good for days: the service that got the request judges it.
     ///
     /// # Errors
@@ -198,6 +201,9 @@ impl S3Credentials {
     pub fn verify(&self, secret: &Secret<String>) -> Result<bool> {
         if self.token.len() + self.signature.len() > REQUEST_MAX {
             return Err(too_large());
+        }
+        if secret.expose().is_empty() {
+            return Ok(false);
         }
         Ok(self.made_with(secret).is_some_and(|made| same(made, &self.signature)))
     }
@@ -414,6 +420,17 @@ mod tests {
             request.signature.clear();
             assert!(!is_signed(&request));
         }
+    }
+
+    #[test]
+    fn a_credential_without_secret_signs_nothing() {
+        let empty = Secret::default();
+        let mut request = version_2();
+        request.signature = request.version_2(&request.host, &empty).unwrap();
+        assert!(!request.verify(&empty).unwrap());
+        let mut request = s3("R0VU", "");
+        request.signature = request.made_with(&empty).unwrap();
+        assert!(!request.verify(&empty).unwrap());
     }
 
     #[test]
