@@ -74,7 +74,7 @@ pub async fn run(cx: &Cx, config: &Config, path: Option<PathBuf>, errand: Option
             name: "certificate",
             run: renew_certificate(cx, config, &state, server.chain_pem, certificate),
         },
-        Chore { name: "token keys", run: rotate_token_keys(cx, config, &state, keys.tokens.clone()) },
+        Chore { name: "token keys", run: rotate_token_keys(cx, config, keys.tokens.clone()) },
     ];
     upkeep::start(chores, stop.clone())?;
     tracing::info!(listen = %config.api.listen, release = env!("CARGO_PKG_VERSION"), "control plane is ready");
@@ -169,14 +169,11 @@ fn renew_certificate(
     })
 }
 
-/// Token keys change daily, or as rarely as lets each token live its whole life.
-fn rotate_token_keys(cx: &Cx, config: &Config, state: &State, tokens: Arc<FernetTokens>) -> Run {
-    let every = Duration::from_secs(u64::from(config.identity.token_minutes.max(24 * 60)) * 60);
-    let (cx, keys) = (cx.clone(), FernetKeys::new(state.token_keys()));
-    Box::new(move || {
-        let rotated = keys.rotate_if_due(&cx, every)?;
-        // Another process or a person may have rotated them.
-        tokens.reload()?;
-        Ok(rotated)
-    })
+/// Token keys change daily, or as rarely as lets each token live its whole life: three are kept, and who looks only
+/// every now and then is late.
+fn rotate_token_keys(cx: &Cx, config: &Config, tokens: Arc<FernetTokens>) -> Run {
+    let life = Duration::from_secs(u64::from(config.identity.token_minutes) * 60);
+    let every = (life + upkeep::PERIOD).max(Duration::from_secs(24 * 3600));
+    let cx = cx.clone();
+    Box::new(move || tokens.keep_fresh(&cx, every))
 }

@@ -11,7 +11,8 @@ use tokio_util::sync::CancellationToken;
 use crate::config::Config;
 use crate::logging::Level;
 
-const PERIOD: Duration = Duration::from_secs(3600);
+/// How often the chores are seen to.
+pub const PERIOD: Duration = Duration::from_secs(3600);
 
 /// A thing to do, and what to call it in the log.
 pub struct Chore {
