@@ -1,7 +1,7 @@
 //! Servers that want the same volume, beside the real volume service.
 
 use std::collections::{BTreeSet, VecDeque};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use hanse_compute::Config;
