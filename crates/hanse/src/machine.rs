@@ -138,7 +138,7 @@ async fn hello(config: &Config, storage: &dyn Storage) -> Result<Hello> {
         vcpus: u32::try_from(vcpus).unwrap_or(u32::MAX),
         memory_mib: memory_mib()?.saturating_sub(512),
         disk_gib: usage.total_bytes >> 30,
-        accelerator: "unknown".to_owned(),
+        accelerator: Hello::UNTRIED.to_owned(),
     })
 }
 

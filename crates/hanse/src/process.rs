@@ -122,7 +122,8 @@ pub fn start(state: &State, role: Role, config: Option<&Path>, errand: Option<&E
     let output = File::create(&output).context(format!("cannot write {}", output.display()))?;
     let mut command = Command::new(program);
     if let Some(config) = config {
-        command.arg("--config").arg(config);
+        // It works in another directory than we do.
+        command.arg("--config").arg(std::path::absolute(config).context("cannot find the configuration")?);
     }
     command.arg(role.name()).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(output).current_dir("/");
     // SAFETY: setsid is async-signal-safe and touches nothing of ours.

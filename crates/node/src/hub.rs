@@ -167,6 +167,7 @@ impl Hub {
             let ended = tokio::select! {
                 ended = self.deliver(&hello.node, &session) => ended,
                 ended = self.listen(&hello.node, &session) => ended,
+                ended = self.learn(&hello, &session) => ended,
             };
             self.leave(&hello.node, &session).await?;
             ended
@@ -194,6 +195,23 @@ impl Hub {
             .await?;
         self.sessions().insert(hello.node.clone(), session.clone());
         Ok(())
+    }
+
+    /// Asks again what guests run on until the node knows, which may take it longer than to connect. The connection
+    /// must not end for that: an image may be on its way.
+    async fn learn(&self, hello: &Hello, session: &Session) -> Result<()> {
+        let mut known = hello.clone();
+        while known.accelerator == Hello::UNTRIED {
+            tokio::time::sleep(POLL).await;
+            let answer: Hello = session.json(Method::GET, path::HELLO.to_owned(), Body::empty()).await?;
+            known.accelerator = answer.accelerator;
+        }
+        if known != *hello {
+            let (cx, known) = (&self.cx, &known);
+            let grant = hanse_work::system_grant(cx, "node.hub", &known.node);
+            self.db.write(cx, &grant, |tx| Box::pin(desired::connected(tx, cx, known))).await?;
+        }
+        std::future::pending().await
     }
 
     async fn leave(&self, node: &str, session: &Session) -> Result<()> {

@@ -41,8 +41,13 @@ pub struct Hello {
     pub vcpus: u32,
     pub memory_mib: u64,
     pub disk_gib: u64,
-    /// `kvm`, `tcg` or `sim`.
+    /// `kvm`, `tcg` or `sim`; [`Hello::UNTRIED`] until the node has found out.
     pub accelerator: String,
+}
+
+impl Hello {
+    /// Stands for the accelerator as long as no guest has been tried.
+    pub const UNTRIED: &str = "unknown";
 }
 
 pub const PROTOCOL: u32 = 1;

@@ -39,6 +39,7 @@ struct Pretend {
     seen: Mutex<Vec<(Vec<Document>, bool)>>,
     reports: tokio::sync::broadcast::Sender<Report>,
     image: Mutex<Vec<u8>>,
+    accelerator: Mutex<&'static str>,
 }
 
 #[async_trait]
@@ -51,7 +52,7 @@ impl Agent for Pretend {
             vcpus: 2,
             memory_mib: 1024,
             disk_gib: 10,
-            accelerator: "sim".to_owned(),
+            accelerator: (*self.accelerator.lock().unwrap()).to_owned(),
         }
     }
 
@@ -100,7 +101,12 @@ impl Agent for Pretend {
 
 fn pretend() -> Arc<Pretend> {
     let (reports, _) = tokio::sync::broadcast::channel(100);
-    Arc::new(Pretend { seen: Mutex::default(), reports, image: Mutex::default() })
+    Arc::new(Pretend {
+        seen: Mutex::default(),
+        reports,
+        image: Mutex::default(),
+        accelerator: Mutex::new("sim"),
+    })
 }
 
 async fn put(db: &Db, cx: &Cx, documents: &Documents, id: Uuid, size: u64) -> i64 {
@@ -204,4 +210,24 @@ async fn an_agent_that_dials_again_gets_everything_again() {
     }
     let seen = agent.seen.lock().unwrap();
     assert!(seen.iter().all(|(documents, complete)| *complete && documents.len() == 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_guests_run_on_is_learnt_later_without_another_connection() {
+    let (cx, _) = context();
+    for test in databases(&cx, ALL).await {
+        let documents = Documents::new(Arc::new(Inverter));
+        let (hub, agent) = (hub(&test.db, &cx, &documents), pretend());
+        *agent.accelerator.lock().unwrap() = Hello::UNTRIED;
+        let accelerator = async || {
+            nodes(&mut test.db.read().await.unwrap()).await.unwrap().pop().map(|node| node.hello.accelerator)
+        };
+        connect(&hub, agent.clone());
+        eventually("a node", async || accelerator().await.as_deref() == Some(Hello::UNTRIED)).await;
+        *agent.accelerator.lock().unwrap() = "kvm";
+        eventually("its accelerator", async || accelerator().await.as_deref() == Some("kvm")).await;
+        assert_eq!(hub.connected(), ["n1"]);
+        // Everything is sent once for each connection.
+        assert_eq!(agent.seen.lock().unwrap().iter().filter(|(_, complete)| *complete).count(), 1);
+    }
 }

@@ -25,7 +25,9 @@ fn up_down_up_again_and_reset() {
     assert_eq!(status["nodes"][0]["connected"], true, "{status}");
     cloud.hanse_ok(&["down"]);
     assert_eq!(cloud.status()["control_plane"]["healthy"], false);
-    cloud.hanse_ok(&["up"]);
+    // The configuration is named as it is seen from here, which is not where the two processes work.
+    let mut up = cloud.inside(hanse_e2e::binary());
+    hanse_e2e::ok(up.current_dir(cloud.file("")).args(["--config", "hanse.toml", "up"]));
     assert!(cloud.hanse_fails(&["reset"]).contains("--yes"), "nobody is there to ask");
     cloud.hanse_ok(&["reset", "--yes"]);
     assert!(!cloud.state().exists());

@@ -52,8 +52,6 @@ struct Inner {
     reports: Reports,
     turns: Turns,
     network_changed: Notify,
-    /// What the agent says of itself has changed; it is said at the beginning of a connection.
-    hello_changed: Notify,
     crash: CrashPoints,
     /// Where the revision is noted that a guest was last started for.
     started: PathBuf,
@@ -71,16 +69,14 @@ impl Machine {
             reports: Reports::default(),
             turns: Turns::default(),
             network_changed: Notify::new(),
-            hello_changed: Notify::new(),
             crash,
             started: directory.join("started"),
         }))
     }
 
-    /// Notes what the trial guest has shown.
+    /// Notes what the trial guest has shown; the control plane asks until it knows.
     pub fn accelerator(&self, name: &str) {
         name.clone_into(&mut lock(&self.0.hello).accelerator);
-        self.0.hello_changed.notify_one();
     }
 
     /// Serves the control plane behind `socket` until `stop` is cancelled. Guests run on after that.
@@ -111,12 +107,8 @@ impl Machine {
             match UnixStream::connect(socket).await {
                 Ok(stream) => {
                     tracing::info!("connected to the control plane");
-                    tokio::select! {
-                        ended = serve(stream, Arc::new(self.clone())) => {
-                            tracing::info!(error = ended.err().map(|error| error.to_string()), "disconnected");
-                        }
-                        () = self.0.hello_changed.notified() => tracing::info!("introducing this machine anew"),
-                    }
+                    let ended = serve(stream, Arc::new(self.clone())).await;
+                    tracing::info!(error = ended.err().map(|error| error.to_string()), "disconnected");
                 }
                 Err(error) => tracing::debug!(%error, "the control plane is not there"),
             }
