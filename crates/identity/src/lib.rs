@@ -10,9 +10,13 @@ mod bootstrap;
 mod brake;
 mod catalog;
 mod db;
+mod filters;
+mod groups;
 mod model;
 mod projects;
+mod resource;
 mod roles;
+mod row;
 mod snapshot;
 mod token;
 mod users;
@@ -36,11 +40,10 @@ use snapshot::Snapshots;
 
 pub const MIGRATIONS: Migrations = Migrations {
     service: "identity",
-    steps: &[Migration {
-        version: 1,
-        name: "identity",
-        sql: include_str!("../migrations/0001_identity.sql"),
-    }],
+    steps: &[
+        Migration { version: 1, name: "identity", sql: include_str!("../migrations/0001_identity.sql") },
+        Migration { version: 2, name: "groups", sql: include_str!("../migrations/0002_groups.sql") },
+    ],
 };
 
 /// The catalog's line for this service.

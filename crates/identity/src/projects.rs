@@ -8,11 +8,11 @@ use serde::Deserialize;
 use crate::Identity;
 use crate::bootstrap::DEFAULT_DOMAIN;
 use crate::db;
+use crate::db::revision::Touched;
 use crate::model::{
-    Attributes, Project, Site, check_same_domain, checked_extra, checked_name, is_immutable, missing,
-    nullable, set_options,
+    Attributes, Holder, Project, Site, check_same_domain, checked_extra, checked_name, immutable,
+    is_immutable, missing, nullable, set_options,
 };
-use crate::roles::immutable;
 use crate::users::home_domain;
 use crate::verbs::{
     AUTH_DOMAINS, AUTH_PROJECTS, CREATE_DOMAIN, CREATE_PROJECT, DELETE_DOMAIN, DELETE_PROJECT, LIST_DOMAINS,
@@ -91,8 +91,9 @@ pub(crate) async fn create(identity: &Identity, cx: &Cx, caller: &Caller, new: C
                 let mut project = new.clone();
                 project.domain_id.clone_from(own);
                 project.parent_id = parent.id;
-                db::projects::insert(tx, grant, &project).await?;
-                Ok((project, db::revision::bump(tx).await?))
+                db::rows::insert(tx, grant, &project, &db::projects::conflict(&project)).await?;
+                let revision = db::revision::bump(tx, touched(grant)).await?;
+                Ok((project, revision))
             })
         })
         .await
@@ -113,8 +114,8 @@ pub(crate) async fn create_domain(
     identity
         .write(cx, grant, |tx| {
             Box::pin(async move {
-                db::projects::insert(tx, grant, new).await?;
-                Ok(((), db::revision::bump(tx).await?))
+                db::rows::insert(tx, grant, new, &db::projects::conflict(new)).await?;
+                Ok(((), db::revision::bump(tx, touched(grant)).await?))
             })
         })
         .await?;
@@ -141,6 +142,10 @@ impl Create {
         set_options(&mut project.options, self.options)?;
         Ok(project)
     }
+}
+
+fn touched(grant: &hanse_policy::Grant) -> Vec<Touched> {
+    vec![Touched::Place(grant.target().to_owned())]
 }
 
 /// A project to create another below.
@@ -193,7 +198,7 @@ pub(crate) async fn show_domain(identity: &Identity, caller: &Caller, id: &str) 
         TokenScope::Unscoped | TokenScope::System => None,
     };
     let scope = match (caller.scope(SHOW_DOMAIN)?, own) {
-        (scope, _) if caller.is_admin() => scope,
+        (scope, _) if caller.is_admin() || caller.is_system_reader() => scope,
         (_, Some(own)) => Scope::Domain(own.clone()),
         (_, None) => return Err(missing("domain", id)),
     };
@@ -227,7 +232,7 @@ pub(crate) async fn list_of_user(
     if db::users::show(&mut conn, &scope, user_id).await?.is_none() {
         return Err(missing("user", user_id));
     }
-    let sites = snapshot.sites(user_id).into_iter();
+    let sites = snapshot.person(user_id).map(|person| snapshot.sites(person)).unwrap_or_default().into_iter();
     filter.ids = Some(
         sites
             .filter_map(|site| match site {
@@ -250,8 +255,8 @@ pub(crate) async fn list_own(
     let scope = caller.scope(if is_domain { AUTH_DOMAINS } else { AUTH_PROJECTS })?;
     debug_assert!(scope == Scope::All, "the rule is that the caller has roles there");
     let snapshot = identity.0.snapshots.current(cx).await?;
-    let sites = snapshot.sites(&caller.user_id).into_iter();
-    let live = sites.filter(|site| snapshot.live_site(site).is_some());
+    let sites = snapshot.person(&caller.user_id).map(|person| snapshot.sites(person)).unwrap_or_default();
+    let live = sites.into_iter().filter(|site| snapshot.live_site(site).is_some());
     let ids = live.filter_map(|site| match (site, is_domain) {
         (Site::Project(id), false) | (Site::Domain(id), true) => Some(id),
         _ => None,
@@ -333,8 +338,11 @@ async fn apply(
                 project.extra.extend(change.extra.clone());
                 let extra = checked_extra(project.extra)?;
                 project.extra = extra;
-                db::projects::update(tx, grant, &project).await?;
-                Ok((project, db::revision::bump_keeping_an_admin(tx).await?))
+                db::rows::update(tx, grant, &project, &db::projects::conflict(&project)).await?;
+                // The end of a domain's tokens touches all that is in it.
+                let ends_tokens = is_domain && change.enabled == Some(false);
+                let touched = if ends_tokens { vec![Touched::Everything] } else { touched(grant) };
+                Ok((project, db::revision::bump_keeping_an_admin(tx, touched).await?))
             })
         })
         .await
@@ -390,8 +398,12 @@ pub(crate) async fn delete(identity: &Identity, cx: &Cx, caller: &Caller, id: &s
                         "Cannot delete the project {id} since it is not a leaf in the hierarchy."
                     )));
                 }
-                db::projects::delete(tx, grant).await?;
-                Ok(((), db::revision::bump_keeping_an_admin(tx).await?))
+                let holders = db::assignments::holders(tx, "scope_id", id).await?;
+                db::projects::clear(tx, grant).await?;
+                db::rows::delete::<Project>(tx, grant).await?;
+                let mut touched = touched(grant);
+                touched.extend(holders.iter().map(Holder::touched));
+                Ok(((), db::revision::bump_keeping_an_admin(tx, touched).await?))
             })
         })
         .await
@@ -417,7 +429,7 @@ pub(crate) async fn delete_domain(identity: &Identity, cx: &Cx, caller: &Caller,
                     return Err(immutable("domain", id));
                 }
                 db::projects::delete_domain(tx, grant).await?;
-                Ok(((), db::revision::bump_keeping_an_admin(tx).await?))
+                Ok(((), db::revision::bump_keeping_an_admin(tx, [Touched::Everything]).await?))
             })
         })
         .await

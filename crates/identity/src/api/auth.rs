@@ -255,7 +255,8 @@ pub(crate) async fn catalog(State(identity): State<Identity>, call: Call) -> Rep
 pub(crate) async fn system(State(identity): State<Identity>, call: Call) -> Reply<Json<Value>> {
     call.caller.scope(AUTH_SYSTEM)?;
     let snapshot = identity.0.snapshots.current(&call.cx).await?;
-    let is_there = !snapshot.roles(&call.caller.user_id, &Site::System).is_empty();
+    let person = snapshot.person(&call.caller.user_id);
+    let is_there = person.is_some_and(|person| !snapshot.role_ids(person, &Site::System).is_empty());
     let system = if is_there { json!([{ "all": true }]) } else { json!([]) };
     let link = identity.0.catalog.link("auth/system");
     Ok(Json(json!({ "system": system, "links": { "self": link } })))
