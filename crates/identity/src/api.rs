@@ -9,6 +9,7 @@ mod list;
 mod projects;
 mod resource;
 mod roles;
+mod tags;
 mod users;
 mod versions;
 
@@ -34,6 +35,8 @@ pub(crate) fn routes(identity: Identity) -> Router {
         .route("/v3/users/{user}/projects", get(projects::list_of_user))
         .route("/v3/projects", get(projects::list).post(projects::create))
         .route("/v3/projects/{project}", get(projects::show).patch(projects::update).delete(projects::delete))
+        .route("/v3/projects/{project}/tags", get(tags::list).put(tags::replace).delete(tags::clear))
+        .route("/v3/projects/{project}/tags/{tag}", get(tags::check).put(tags::create).delete(tags::delete))
         .route("/v3/domains", get(domains::list).post(domains::create))
         .route("/v3/domains/{domain}", get(domains::show).patch(domains::update).delete(domains::delete))
         .route("/v3/projects/{project}/users/{user}/roles", get(assignments::list))

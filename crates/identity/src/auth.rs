@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use hanse_core::{Cx, Error, Kind, Result, Secret, Timestamp};
@@ -16,6 +17,9 @@ use crate::model::{Site, missing, unauthorized};
 use crate::snapshot::{Person, Snapshot};
 use crate::token::{AuditId, Methods, Payload};
 use crate::verbs::{AUTHENTICATE, REVOKE_TOKEN, VALIDATE_TOKEN};
+
+/// How long after its end a token may still be looked into by a service (Keystone's `allow_expired_window`).
+const EXPIRED_WINDOW: Duration = Duration::from_secs(2 * 24 * 3600);
 
 /// Something named by id, or by name within a domain.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -219,23 +223,40 @@ impl Identity {
     }
 
     fn open(&self, cx: &Cx, snapshot: &Snapshot, token: &str) -> Option<Opened> {
+        self.open_late(cx.now(), snapshot, token, Duration::ZERO)
+    }
+
+    /// The same for a token that may have expired so long ago.
+    fn open_late(&self, now: Timestamp, snapshot: &Snapshot, token: &str, late: Duration) -> Option<Opened> {
         let payload = Payload::decode(&self.0.tokens.open(token).ok()?)?;
-        let caller = snapshot.caller(cx.now(), &payload)?;
+        let is_late = now >= payload.expires_at && now < payload.expires_at.plus(late);
+        let at = if is_late { Timestamp(payload.expires_at.0 - 1) } else { now };
+        let caller = snapshot.caller(at, &payload)?;
         Some(Opened { payload, caller })
     }
 
     /// Looks into a token for somebody who shows another: an admin, a service, or its own user.
-    pub(crate) async fn show_token(&self, cx: &Cx, caller: &Caller, subject: Option<&str>) -> Result<Opened> {
-        let opened = self.subject(cx, subject).await?;
-        if caller.has_role("service") || opened.payload.user_id == caller.user_id {
+    ///
+    /// A service that began a long task for a user may finish it after the user's token has expired.
+    pub(crate) async fn show_token(
+        &self,
+        cx: &Cx,
+        caller: &Caller,
+        subject: Option<&str>,
+        allow_expired: bool,
+    ) -> Result<Opened> {
+        let late = if allow_expired { EXPIRED_WINDOW } else { Duration::ZERO };
+        let opened = self.subject(cx, subject, late).await?;
+        if caller.has_role("service") {
             return Ok(opened);
         }
-        caller.authorize(cx, VALIDATE_TOKEN, Target::new(opened.payload.audit_id.text()))?;
+        let target = Target::new(opened.payload.audit_id.text()).of_user(&opened.payload.user_id);
+        caller.authorize(cx, VALIDATE_TOKEN, target)?;
         Ok(opened)
     }
 
     pub(crate) async fn revoke_token(&self, cx: &Cx, caller: &Caller, subject: Option<&str>) -> Result<()> {
-        let payload = self.subject(cx, subject).await?.payload;
+        let payload = self.subject(cx, subject, Duration::ZERO).await?.payload;
         let target = Target::new(payload.audit_id.text()).of_user(payload.user_id);
         let grant = caller.authorize(cx, REVOKE_TOKEN, target)?;
         let (expires_at, now, grant) = (payload.expires_at, cx.now(), &grant);
@@ -251,10 +272,10 @@ impl Identity {
 
     /// # Errors
     /// 404 if the token is not valid: the caller's own is.
-    async fn subject(&self, cx: &Cx, subject: Option<&str>) -> Result<Opened> {
+    async fn subject(&self, cx: &Cx, subject: Option<&str>, late: Duration) -> Result<Opened> {
         let snapshot = self.0.snapshots.current(cx).await?;
         subject
-            .and_then(|token| self.open(cx, &snapshot, token))
+            .and_then(|token| self.open_late(cx.now(), &snapshot, token, late))
             .ok_or_else(|| missing("token", "it is unknown, expired or revoked"))
     }
 }

@@ -11,7 +11,7 @@ macro_rules! verbs {
 
 verbs! {
     AUTHENTICATE = "authenticate", Authenticated;
-    VALIDATE_TOKEN = "validate_token", Owner;
+    VALIDATE_TOKEN = "validate_token", OwnerOrSystemReader;
     REVOKE_TOKEN = "revoke_token", Owner;
     AUTH_CATALOG = "get_auth_catalog", Authenticated;
     AUTH_PROJECTS = "get_auth_projects", Authenticated;
@@ -32,6 +32,11 @@ verbs! {
     LIST_PROJECTS = "list_projects", DomainReader;
     UPDATE_PROJECT = "update_project", DomainManager;
     DELETE_PROJECT = "delete_project", DomainManager;
+
+    UPDATE_PROJECT_TAGS = "update_project_tags", Admin;
+    CREATE_PROJECT_TAG = "create_project_tag", Admin;
+    DELETE_PROJECT_TAGS = "delete_project_tags", Admin;
+    DELETE_PROJECT_TAG = "delete_project_tag", Admin;
 
     CREATE_DOMAIN = "create_domain", Admin;
     SHOW_DOMAIN = "get_domain", Authenticated;

@@ -4,8 +4,11 @@ use hanse_core::{Page, Result};
 use hanse_policy::{Grant, Scope};
 use hanse_store::{Conn, Select, Tx, query};
 
+use hanse_web::Params;
+
 use super::rows::select;
 use crate::auth::DomainNamed;
+use crate::filters::{by_flag, by_text};
 use crate::model::{Project, duplicate};
 use crate::projects::Filter;
 
@@ -61,15 +64,47 @@ pub(crate) async fn list(
     filter: &Filter,
     page: &Page,
 ) -> Result<(Vec<Project>, bool)> {
-    let mut select = visible(scope, filter.is_domain)
-        .eq_some("domain_id", filter.domain_id.as_deref())
-        .eq_some("parent_id", filter.parent_id.as_deref())
-        .eq_some("name", filter.name.as_deref())
-        .eq_some("enabled", filter.enabled);
+    let params = &filter.params;
+    let select = by_text(visible(scope, filter.is_domain), params, &["domain_id", "parent_id", "name"]);
+    let mut select = by_tags(by_flag(select, params, "enabled")?, params);
     if let Some(ids) = &filter.ids {
         select = select.any("id", ids);
     }
     select.page(conn, page).await
+}
+
+/// `tags` and `tags-any`, and what has not: `not-tags` and `not-tags-any`; each a list separated by commas.
+fn by_tags(mut select: Select, params: &Params) -> Select {
+    for (key, joint, not) in [
+        ("tags", " AND ", ""),
+        ("tags-any", " OR ", ""),
+        ("not-tags", " AND ", "NOT "),
+        ("not-tags-any", " OR ", "NOT "),
+    ] {
+        let Some(tags) = params.get(key) else { continue };
+        // A tag has no comma, so that what follows one in the column is a tag's begin; so is what follows the bracket.
+        let has = "(substr(tags, 1, length(?)) = ? OR replace(tags, ?, '') <> tags)";
+        let (mut conditions, mut values) = (Vec::new(), Vec::new());
+        for tag in tags.split(',') {
+            let tag = serde_json::Value::from(tag).to_string();
+            conditions.push(has);
+            values.extend([format!("[{tag}"), format!("[{tag}"), format!(",{tag}")]);
+        }
+        select = select.and_with(&format!("{not}({})", conditions.join(joint)), values);
+    }
+    select
+}
+
+/// Everything below a project, what is above always before what is below it.
+pub(crate) async fn below(conn: &mut Conn, id: &str) -> Result<Vec<Project>> {
+    let mut found: Vec<Project> = Vec::new();
+    let mut above = vec![id.to_owned()];
+    while !above.is_empty() {
+        let next: Vec<Project> = select::<Project>().any("parent_id", &above).all(conn).await?;
+        above = next.iter().map(|project| project.id.clone()).collect();
+        found.extend(next);
+    }
+    Ok(found)
 }
 
 /// Projects and domains; `None` for all.
@@ -103,16 +138,15 @@ pub(crate) async fn end_tokens_of_domain(tx: &mut Tx<'_>, grant: &Grant) -> Resu
     Ok(())
 }
 
-/// Takes the roles that were held on the project.
-pub(crate) async fn clear(tx: &mut Tx<'_>, grant: &Grant) -> Result<()> {
-    query("DELETE FROM role_assignments WHERE scope_kind = 'project' AND scope_id = $1")
-        .bind(grant.target())
-        .execute(tx)
-        .await?;
-    query("UPDATE users SET default_project_id = NULL WHERE default_project_id = $1")
-        .bind(grant.target())
-        .execute(tx)
-        .await?;
+/// Deletes a project that is, or is below, what a grant names, and the roles that were held on it.
+pub(crate) async fn delete(tx: &mut Tx<'_>, id: &str) -> Result<()> {
+    for sql in [
+        "DELETE FROM role_assignments WHERE scope_kind = 'project' AND scope_id = $1",
+        "UPDATE users SET default_project_id = NULL WHERE default_project_id = $1",
+        "DELETE FROM projects WHERE id = $1",
+    ] {
+        query(sql).bind(id).execute(tx).await?;
+    }
     Ok(())
 }
 

@@ -6,6 +6,7 @@ mod cloud;
 mod discovery;
 mod engine;
 mod groups;
+mod hierarchy;
 mod logins;
 mod personas;
 mod projects;

@@ -15,7 +15,7 @@ const ROUTES: &[(&str, &str, [u16; 7])] = &[
     ("GET", "/v3/auth/tokens", [401, 404, 404, 404, 404, 404, 404]),
     ("HEAD", "/v3/auth/tokens", [401, 404, 404, 404, 404, 404, 404]),
     ("DELETE", "/v3/auth/tokens", [401, 404, 404, 404, 404, 404, 404]),
-    ("GET", "/v3/auth/catalog", [401, 200, 200, 200, 200, 200, 200]),
+    ("GET", "/v3/auth/catalog", [401, 200, 200, 200, 403, 403, 200]),
     ("GET", "/v3/auth/projects", [401, 200, 200, 200, 200, 200, 200]),
     ("GET", "/v3/auth/domains", [401, 200, 200, 200, 200, 200, 200]),
     ("GET", "/v3/auth/system", [401, 200, 200, 200, 200, 200, 200]),
@@ -155,6 +155,12 @@ const ROUTES: &[(&str, &str, [u16; 7])] = &[
     ("GET", "/v3/role_inferences", [401, 403, 403, 403, 403, 200, 200]),
     ("DELETE", "/v3/roles/{role}/implies/{implied}", [401, 403, 403, 403, 403, 403, 204]),
     ("DELETE", "/v3/groups/{group}", [401, 403, 403, 403, 404, 403, 204]),
+    ("GET", "/v3/projects/{project}/tags", [401, 404, 404, 404, 404, 200, 200]),
+    ("PUT", "/v3/projects/{project}/tags", [401, 404, 404, 404, 404, 403, 200]),
+    ("PUT", "/v3/projects/{project}/tags/{tag}", [401, 404, 404, 404, 404, 403, 201]),
+    ("GET", "/v3/projects/{project}/tags/{tag}", [401, 404, 404, 404, 404, 204, 204]),
+    ("DELETE", "/v3/projects/{project}/tags/{tag}", [401, 404, 404, 404, 404, 403, 204]),
+    ("DELETE", "/v3/projects/{project}/tags", [401, 404, 404, 404, 404, 403, 204]),
     ("DELETE", "/v3/roles/{role}", [401, 403, 403, 403, 404, 403, 204]),
     ("DELETE", "/v3/users/{user}", [401, 404, 404, 404, 404, 403, 204]),
     ("DELETE", "/v3/projects/{project}", [401, 404, 404, 404, 404, 403, 204]),
@@ -173,6 +179,7 @@ fn body(method: &str, path: &str, number: usize) -> String {
         ("POST", "user" | "project" | "domain" | "role" | "group") => {
             json!({ noun: { "name": format!("n{number}") } })
         }
+        ("PUT", "project") if path.ends_with("/tags") => json!({ "tags": ["a"] }),
         ("PATCH", _) => json!({ noun: { "description": "changed" } }),
         _ => return String::new(),
     };
