@@ -218,7 +218,7 @@ impl Identity {
         match self.0.hasher.verify(password, hash).await {
             // Too long to be hashed is too long to be right.
             Err(error) if error.kind() == Kind::BadRequest => Ok(false),
-            other => other,
+            verdict => Ok(verdict?.is_match()),
         }
     }
 
