@@ -49,6 +49,13 @@ pub enum Command {
         #[arg(long)]
         yes: bool,
     },
+    /// What takes no account: passwords, keys, and who may do what
+    ///
+    /// For the operator at the machine itself, as root; the cloud may run or not.
+    Admin {
+        #[command(subcommand)]
+        command: AdminCommand,
+    },
     /// Check the configuration, or list every key with its default
     Config {
         #[command(subcommand)]
@@ -60,6 +67,48 @@ pub enum Command {
     Agent,
     /// Show the version
     Version,
+}
+
+#[derive(Subcommand)]
+pub enum AdminCommand {
+    /// Make what a new cloud begins with, where it is missing: domain, roles, the user `admin`, the network `public`
+    Bootstrap,
+    /// Give a user a new password; all tokens of the user end
+    ///
+    /// Without --stdin a password is made. That of `admin` or `demo` goes into its file beside clouds.yaml, and into
+    /// clouds.yaml; any other is shown once.
+    ResetPassword {
+        /// Name or id
+        #[arg(long, default_value = "admin")]
+        user: String,
+        /// Name of the user's domain
+        #[arg(long, default_value = "Default")]
+        domain: String,
+        /// Read the password from standard input, the first line of it
+        #[arg(long)]
+        stdin: bool,
+    },
+    /// Change the key that seals new tokens; tokens that are out stay good
+    ///
+    /// The cloud does so every day by itself. Three keys are kept: twice in short time, and older tokens end.
+    RotateKeys,
+    /// Say whether a user may do something, and through which assignments
+    ///
+    /// The verbs are named as OpenStack's policies name them: os_compute_api:servers:create. --verb list shows them all.
+    Explain {
+        /// Name or id
+        #[arg(long)]
+        user: String,
+        /// What they want to do
+        #[arg(long)]
+        verb: String,
+        /// Name or id of the project, domain or user it is done to or in, or `system`
+        #[arg(long, default_value = "system")]
+        target: String,
+        /// As JSON, for programs
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 #[derive(Subcommand)]

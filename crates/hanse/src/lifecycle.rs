@@ -100,7 +100,7 @@ fn is_on_path(program: &str) -> bool {
 }
 
 /// Writes what the operator's tools need: the CA's certificate and `clouds.yaml`.
-fn write_credentials(cx: &Cx, config: &Config, state: &State) -> Result<()> {
+pub fn write_credentials(cx: &Cx, config: &Config, state: &State) -> Result<()> {
     let ca = secret_file::read_public(&state.authority().join("ca.crt"), 1 << 16)?;
     if let Some(ca) = &ca {
         secret_file::write(&state.ca_certificate(), 0o644, ca)?;

@@ -8,6 +8,7 @@ macro_rules! tell {
     }};
 }
 
+mod admin;
 mod agent;
 mod cli;
 mod config;
@@ -90,6 +91,7 @@ fn run(cli: &Cli) -> Result<()> {
         Command::Status { json } => lifecycle::status(&cx, &config, *json),
         Command::Down { guests } => lifecycle::down(&cx, &config, *guests),
         Command::Reset { yes } => lifecycle::reset(&cx, &config, *yes),
+        Command::Admin { command } => admin::run(&cx, &config, command),
         Command::Serve => {
             let errand = serve::read_errand()?;
             // Before any thread exists: the control plane needs no rights of root.

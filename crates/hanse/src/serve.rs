@@ -89,7 +89,7 @@ pub async fn run(cx: &Cx, config: &Config, path: Option<PathBuf>, errand: Option
     Ok(())
 }
 
-async fn database(cx: &Cx, config: &Config, state: &State) -> Result<Db> {
+pub async fn database(cx: &Cx, config: &Config, state: &State) -> Result<Db> {
     match &config.database.url_file {
         None => Db::sqlite(cx, &state.database(), wiring::MIGRATIONS).await,
         Some(file) => {
@@ -102,7 +102,7 @@ async fn database(cx: &Cx, config: &Config, state: &State) -> Result<Db> {
     }
 }
 
-fn keys(cx: &Cx, state: &State) -> Result<Keys> {
+pub fn keys(cx: &Cx, state: &State) -> Result<Keys> {
     let tokens = FernetKeys::new(state.token_keys());
     tokens.create(cx)?;
     Ok(Keys {

@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use hanse_core::{Context, Error, Result};
-use nix::unistd::{Gid, Uid, User, setgid, setgroups, setuid};
+use nix::unistd::{Gid, Uid, User, setegid, seteuid, setgid, setgroups, setuid};
 
 use crate::state::Owner;
 
@@ -58,6 +58,32 @@ fn run(program: &str, arguments: &[&str]) -> Result<()> {
     }
     let text = String::from_utf8_lossy(&done.stderr).trim().to_owned();
     Err(Error::unavailable(format!("{program} failed: {text}")))
+}
+
+/// Is this user until the value is dropped, so that what is written is the user's. To be called while there is one thread.
+pub struct Acting(Uid, Gid);
+
+impl Acting {
+    /// # Errors
+    /// If there is no such user, or the process is neither root nor this user.
+    pub fn start(name: &str) -> Result<Acting> {
+        let owner = find(name)?
+            .ok_or_else(|| Error::bad_request(format!("there is no user {name}: `hanse up` makes it")))?;
+        let before = Acting(Uid::effective(), Gid::effective());
+        let what = format!("cannot act as the user {name}");
+        setegid(Gid::from_raw(owner.gid)).context(what.clone())?;
+        seteuid(Uid::from_raw(owner.uid)).context(what)?;
+        Ok(before)
+    }
+}
+
+impl Drop for Acting {
+    fn drop(&mut self) {
+        let back = seteuid(self.0).and_then(|()| setegid(self.1));
+        if let Err(error) = back {
+            tracing::error!(%error, "cannot be the former user again");
+        }
+    }
 }
 
 /// Gives up root for good. To be called before any other thread exists.

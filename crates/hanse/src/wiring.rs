@@ -67,6 +67,29 @@ impl Sealer for MasterSealer {
 
 /// Puts the services together.
 pub fn control_plane(cx: &Cx, config: &Config, db: &Db, keys: &Keys, metrics: &Metrics) -> ControlPlane {
+    let Services { hub, crash, identity, all } = services(cx, config, db, keys);
+    let api = Api {
+        cx: cx.clone(),
+        authenticator: identity.authenticator(),
+        metrics: metrics.clone(),
+        identity_url: format!("{}/identity", config.api.public_url).into(),
+    };
+    let router = all
+        .iter()
+        .fold(health::routes(db.clone(), metrics.clone()), |router, service| mount(router, service, &api));
+    let reconcilers = all.into_iter().flat_map(|service| service.reconcilers).collect();
+    ControlPlane { hub, runner: Runner::new(db.clone(), cx, reconcilers, crash), router }
+}
+
+/// All services of this cloud, and what they share.
+pub struct Services {
+    hub: Hub,
+    crash: CrashPoints,
+    pub identity: Identity,
+    pub all: Vec<Service>,
+}
+
+pub fn services(cx: &Cx, config: &Config, db: &Db, keys: &Keys) -> Services {
     let sealer: Arc<dyn Sealer> = Arc::new(MasterSealer(keys.master.clone()));
     let documents = Documents::new(sealer.clone());
     let crash = CrashPoints::from_environment();
@@ -100,17 +123,7 @@ pub fn control_plane(cx: &Cx, config: &Config, db: &Db, keys: &Keys, metrics: &M
     let mut services: Vec<Service> = vec![image, hanse_network::service(&network), volume, compute];
     let identity = identity(config, db, keys, &services);
     services.push(identity.service());
-    let api = Api {
-        cx: cx.clone(),
-        authenticator: identity.authenticator(),
-        metrics: metrics.clone(),
-        identity_url: format!("{}/identity", config.api.public_url).into(),
-    };
-    let router = services
-        .iter()
-        .fold(health::routes(db.clone(), metrics.clone()), |router, service| mount(router, service, &api));
-    let reconcilers = services.into_iter().flat_map(|service| service.reconcilers).collect();
-    ControlPlane { hub, runner: Runner::new(db.clone(), cx, reconcilers, crash), router }
+    Services { hub, crash, identity, all: services }
 }
 
 /// The connections to the agents, and which reconcilers their reports wake.

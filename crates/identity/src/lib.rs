@@ -14,6 +14,7 @@ mod filters;
 mod groups;
 mod hierarchy;
 mod model;
+mod operator;
 mod projects;
 mod resource;
 mod roles;
@@ -34,6 +35,7 @@ use hanse_store::{Db, Migration, Migrations, Step, Tx};
 use hanse_web::{Authenticator, CatalogEntry, FaultStyle, Service};
 
 pub use bootstrap::{BootstrapSpec, ProjectUser, bootstrap, ensure_project_user};
+pub use operator::{Question, Way, explain, reset_password};
 
 use brake::Brake;
 use catalog::Catalog;

@@ -107,6 +107,14 @@ impl Snapshot {
         self.people.get(id).map(Arc::as_ref)
     }
 
+    pub(crate) fn people(&self) -> impl Iterator<Item = &Person> {
+        self.people.values().map(Arc::as_ref)
+    }
+
+    pub(crate) fn places(&self) -> impl Iterator<Item = &Place> {
+        self.places.values().map(Arc::as_ref)
+    }
+
     pub(crate) fn group(&self, id: &str) -> Option<&Group> {
         self.groups.get(id).map(Arc::as_ref)
     }

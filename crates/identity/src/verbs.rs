@@ -24,6 +24,7 @@ verbs! {
     UPDATE_USER = "update_user", DomainManager;
     DELETE_USER = "delete_user", DomainManager;
     CHANGE_PASSWORD = "change_password", Owner;
+    RESET_PASSWORD = "reset_password", Admin;
     LIST_USER_PROJECTS = "list_user_projects", OwnerOrDomainReader;
 
     CREATE_PROJECT = "create_project", DomainManager;
