@@ -22,7 +22,8 @@ pub fn start(log: &config::Log, directory: Option<&Path>, name: &str) -> Result<
     // Statements carry no values, but they are noise unless someone looks into the database.
     let filter =
         tracing_subscriber::EnvFilter::new(format!("{},sqlx=warn,hyper=warn,h2=warn,rustls=warn", log.level));
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter);
+    // On a full disk standard error cannot be written either, and who complains there panics.
+    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).log_internal_errors(false);
     let done = match directory {
         None => subscriber.with_writer(std::io::stderr).try_init(),
         Some(directory) => {
