@@ -1,6 +1,6 @@
 //! Which node a server goes to: decided by counting, in the transaction that creates it.
 
-use hanse_core::Result;
+use hanse_core::{Result, Timestamp};
 use hanse_node::desired::{Node, nodes};
 use hanse_store::Conn;
 
@@ -25,13 +25,17 @@ pub async fn survey(conn: &mut Conn) -> Result<Vec<(Node, Used)>> {
     Ok(nodes.into_iter().map(with_used).collect())
 }
 
-/// The connected node with the most free memory that has room, if any has.
-pub async fn choose(conn: &mut Conn, config: &Config, need: &Used) -> Result<Option<String>> {
+/// The node with the most free memory that has room, if any has. One that has gone away a moment ago is taken if there
+/// is no other: it is back soon, and the server is built then.
+pub async fn choose(conn: &mut Conn, config: &Config, need: &Used, now: Timestamp) -> Result<Option<String>> {
     let best = survey(conn)
         .await?
         .into_iter()
-        .filter(|(node, _)| node.connected)
-        .filter_map(|(node, used)| free(&capacity(&node, config), &used, need).map(|free| (free, node.name)))
+        .filter(|(node, _)| node.is_expected(now))
+        .filter_map(|(node, used)| {
+            let free = free(&capacity(&node, config), &used, need)?;
+            Some(((node.connected, free), node.name))
+        })
         // Of two equal ones the first by name, so that the choice can be foretold.
         .max_by(|(one, a), (two, b)| one.cmp(two).then_with(|| b.cmp(a)));
     Ok(best.map(|(_, name)| name))

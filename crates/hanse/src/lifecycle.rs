@@ -44,6 +44,7 @@ pub fn up(cx: &Cx, config: &Config, path: Option<&Path>, foreground: bool) -> Re
     check_programs(config)?;
     let progress = Progress::start(cx);
     let state = State::at(&config.state_dir.0);
+    state.check_space()?;
     let known = state.cloud()?;
     let (owner, made) = user::find_or_make(&config.user.0)?;
     let cloud = state.prepare(cx, owner, made)?;

@@ -42,7 +42,9 @@ pub fn start(log: &config::Log, directory: &Path, name: &str) -> Result<Level> {
         .flatten_event(true)
         .with_writer(rotated)
         .with_env_filter(filter(log))
-        .with_filter_reloading();
+        .with_filter_reloading()
+        // On a full disk standard error cannot be written either, and who complains there panics.
+        .log_internal_errors(false);
     let handle = subscriber.reload_handle();
     subscriber
         .try_init()

@@ -79,9 +79,13 @@ pub async fn drivers(config: &Config, state: &State, cloud: &Cloud, crash: Crash
     let directory = state.agent();
     match config.hypervisor.driver {
         Driver::Sim => Ok(Drivers {
-            hypervisor: Arc::new(sim::Sim::new(sim::World::journaled(directory.join("sim"))?, crash)),
+            hypervisor: Arc::new(sim::Sim::new(
+                sim::World::journaled(directory.join("sim/guests"))?,
+                crash.clone(),
+            )),
+            // Keeps nothing: it is told everything with every connection.
             network: Arc::new(hanse_sdn::Sim::new(&cloud.id, public_range(config)?)?),
-            storage: Arc::new(hanse_storage::Sim::with_capacity(1 << 50)),
+            storage: Arc::new(hanse_storage::Sim::journaled(&directory.join("sim/storage"), 1 << 50, crash)?),
         }),
         Driver::Qemu => Ok(Drivers {
             hypervisor: Arc::new(qemu(config, &directory, owner, crash.clone())?),

@@ -13,6 +13,9 @@ use serde::{Deserialize, Serialize};
 /// The version of the directory's layout. A newer one is refused; an older one is brought up to date by `hanse up`.
 const LAYOUT: u32 = 1;
 
+/// As much must be free to start, in bytes: for logs, small files and the database's write-ahead log.
+const START_BYTES: u64 = 8 << 20;
+
 /// What was decided when the cloud was made.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Cloud {
@@ -155,6 +158,26 @@ impl State {
         make(&self.agent(), 0o711, None)?;
         make(&self.operator(), 0o700, None)?;
         Ok(cloud)
+    }
+
+    /// Refuses to start on a full disk, where one thing after the other would fail.
+    ///
+    /// # Errors
+    /// 503 with what to do.
+    pub fn check_space(&self) -> Result<()> {
+        let there = self.0.ancestors().find(|path| path.exists()).unwrap_or(&self.0);
+        let stat = nix::sys::statvfs::statvfs(there)
+            .context(format!("cannot ask how full the disk of {} is", there.display()))?;
+        let free = stat.blocks_available().saturating_mul(stat.fragment_size());
+        if free >= START_BYTES {
+            return Ok(());
+        }
+        Err(Error::unavailable(format!(
+            "the disk of {} is full ({} KiB are left): free at least {} MiB there, then run this again",
+            self.0.display(),
+            free >> 10,
+            START_BYTES >> 20,
+        )))
     }
 
     /// A directory with other things in it is not ours to fill.

@@ -57,6 +57,10 @@ impl World {
         let mut guests = BTreeMap::new();
         for entry in std::fs::read_dir(&directory).context(format!("cannot read {}", directory.display()))? {
             let path = entry.context("cannot read the simulator's journal")?.path();
+            if path.extension().is_some_and(|end| end == "new") {
+                // Half written when the process died; nobody was told of it.
+                crate::files::remove(&path)?;
+            }
             let Some(id) = journal_id(&path) else { continue };
             let text = std::fs::read(&path).context(format!("cannot read {}", path.display()))?;
             let guest = serde_json::from_slice(&text).context(format!("{} is damaged", path.display()))?;

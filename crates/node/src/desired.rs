@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use hanse_core::{Cx, Error, Result, Timestamp, Uuid};
 use hanse_store::{Conn, FromRow, Json, Row, Tx, in_list, query};
@@ -198,10 +199,13 @@ pub async fn reports(conn: &mut Conn, kind: Kind, ids: &[Uuid]) -> Result<BTreeM
     Ok(rows.into_iter().map(|(id, state)| (id, state.0)).collect())
 }
 
-/// Stores a report and returns whether it says something new.
+/// Stores a report and returns whether it says something new. One on an object without a document says nothing: the
+/// agent repeats, with a new connection, what it has said before the object was forgotten.
 pub(crate) async fn record(tx: &mut Tx<'_>, cx: &Cx, node: &str, report: &Report) -> Result<bool> {
     let changed = query(
-        "INSERT INTO node_reports (node, kind, id, revision, state, at) VALUES ($1, $2, $3, $4, $5, $6)
+        "INSERT INTO node_reports (node, kind, id, revision, state, at)
+         SELECT node, kind, id, CAST($4 AS BIGINT), CAST($5 AS TEXT), CAST($6 AS BIGINT) FROM node_documents
+         WHERE node = $1 AND kind = $2 AND id = $3
          ON CONFLICT (node, kind, id) DO UPDATE SET revision = $4, state = $5, at = $6
          WHERE node_reports.revision <> $4 OR node_reports.state <> $5",
     )
@@ -222,8 +226,18 @@ pub struct Node {
     pub name: String,
     pub hello: Hello,
     pub connected: bool,
-    /// When it last connected.
-    pub connected_at: Timestamp,
+    /// When it last connected, or, if it is away, until when it was there.
+    pub seen_at: Timestamp,
+}
+
+/// An agent that starts anew, or whose control plane does, is back within this time.
+const ABSENCE: Duration = Duration::from_secs(60);
+
+impl Node {
+    /// Whether it can be counted on: it is there, or was a moment ago.
+    pub fn is_expected(&self, now: Timestamp) -> bool {
+        self.connected || now.since(self.seen_at) <= ABSENCE
+    }
 }
 
 impl FromRow for Node {
@@ -233,7 +247,7 @@ impl FromRow for Node {
             name: row.get("name")?,
             hello,
             connected: row.get("connected")?,
-            connected_at: row.get("connected_at")?,
+            seen_at: row.get("connected_at")?,
         })
     }
 }
@@ -259,12 +273,19 @@ pub(crate) async fn connected(tx: &mut Tx<'_>, cx: &Cx, hello: &Hello) -> Result
     Ok(())
 }
 
-pub(crate) async fn disconnected(tx: &mut Tx<'_>, node: &str) -> Result<()> {
-    query("UPDATE nodes SET connected = 0 WHERE name = $1").bind(node).execute(tx).await?;
-    Ok(())
+pub(crate) async fn disconnected(tx: &mut Tx<'_>, cx: &Cx, node: &str) -> Result<()> {
+    query("UPDATE nodes SET connected = 0, connected_at = $2 WHERE name = $1 AND connected = 1")
+        .bind(node)
+        .bind(cx.now())
+        .execute(tx)
+        .await
+        .map(drop)
 }
 
-pub(crate) async fn all_disconnected(tx: &mut Tx<'_>) -> Result<()> {
-    query("UPDATE nodes SET connected = 0").execute(tx).await?;
-    Ok(())
+pub(crate) async fn all_disconnected(tx: &mut Tx<'_>, cx: &Cx) -> Result<()> {
+    query("UPDATE nodes SET connected = 0, connected_at = $1 WHERE connected = 1")
+        .bind(cx.now())
+        .execute(tx)
+        .await
+        .map(drop)
 }

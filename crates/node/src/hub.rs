@@ -42,6 +42,8 @@ pub struct Hub {
     documents: Documents,
     wakes: Wakes,
     sessions: Arc<Mutex<HashMap<String, Session>>>,
+    /// One comes or goes at a time, so that the table and `sessions` tell the same.
+    door: Arc<tokio::sync::Mutex<()>>,
     /// Notified for every session when there may be new documents.
     changed: tokio::sync::watch::Sender<()>,
 }
@@ -66,7 +68,15 @@ impl Hub {
         let (changed, _) = tokio::sync::watch::channel(());
         let reports = wakes.into_iter().map(|(kind, reconciler)| (kind, vec![reconciler])).collect();
         let wakes = Wakes { reports, joins: Vec::new() };
-        Hub { db, cx: cx.background("hub"), documents, wakes, sessions: Arc::default(), changed }
+        Hub {
+            db,
+            cx: cx.background("hub"),
+            documents,
+            wakes,
+            sessions: Arc::default(),
+            door: Arc::default(),
+            changed,
+        }
     }
 
     /// A report on this kind of object wakes this reconciler too.
@@ -119,8 +129,9 @@ impl Hub {
         if self.db.engine() != Engine::Sqlite {
             return Ok(());
         }
-        let grant = hanse_work::system_grant(&self.cx, "node.hub", "all");
-        self.db.write(&self.cx, &grant, |tx| Box::pin(desired::all_disconnected(tx))).await
+        let cx = &self.cx;
+        let grant = hanse_work::system_grant(cx, "node.hub", "all");
+        self.db.write(cx, &grant, |tx| Box::pin(desired::all_disconnected(tx, cx))).await
     }
 
     /// One waiter for the store's signal, and from there to every session.
@@ -180,6 +191,7 @@ impl Hub {
     }
 
     async fn enter(&self, hello: &Hello, session: &Session) -> Result<()> {
+        let _door = self.door.lock().await;
         let (cx, joins) = (&self.cx, &self.wakes.joins);
         let grant = hanse_work::system_grant(cx, "node.hub", &hello.node);
         self.db
@@ -215,6 +227,7 @@ impl Hub {
     }
 
     async fn leave(&self, node: &str, session: &Session) -> Result<()> {
+        let _door = self.door.lock().await;
         {
             let mut sessions = self.sessions();
             // The agent may have dialled again already.
@@ -223,8 +236,9 @@ impl Hub {
             }
             sessions.remove(node);
         }
-        let grant = hanse_work::system_grant(&self.cx, "node.hub", node);
-        self.db.write(&self.cx, &grant, |tx| Box::pin(desired::disconnected(tx, node))).await
+        let cx = &self.cx;
+        let grant = hanse_work::system_grant(cx, "node.hub", node);
+        self.db.write(cx, &grant, |tx| Box::pin(desired::disconnected(tx, cx, node))).await
     }
 
     /// Sends all documents, then every change.

@@ -231,3 +231,37 @@ async fn what_guests_run_on_is_learnt_later_without_another_connection() {
         assert_eq!(agent.seen.lock().unwrap().iter().filter(|(_, complete)| *complete).count(), 1);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_agent_repeats_of_a_forgotten_object_is_not_stored() {
+    let (cx, _) = context();
+    for test in databases(&cx, ALL).await {
+        let documents = Documents::new(Arc::new(Inverter));
+        let (hub, agent) = (hub(&test.db, &cx, &documents), pretend());
+        let (forgotten, kept) = (cx.uuid(), cx.uuid());
+        let revision = put(&test.db, &cx, &documents, forgotten, 1).await;
+        put(&test.db, &cx, &documents, kept, 1).await;
+        let grant = Grant::operator(&cx, Verb::new("test:forget", Rule::Admin), forgotten.to_string());
+        let forget = test.db.write(&cx, &grant, |tx| {
+            let documents = &documents;
+            Box::pin(documents.forget(tx, "n1", Kind::Disk, forgotten))
+        });
+        forget.await.unwrap();
+        connect(&hub, agent.clone());
+        eventually("a delivery", async || !agent.seen.lock().unwrap().is_empty()).await;
+        let say =
+            |id, state| agent.reports.send(Report { kind: Kind::Disk, id, revision: revision + 9, state });
+        let seen = async |id| {
+            let mut conn = test.db.read().await.unwrap();
+            report(&mut conn, "n1", Kind::Disk, id, revision).await.unwrap()
+        };
+        // Until the hub listens, nobody hears.
+        eventually("a report on what is there", async || {
+            let _ = say(forgotten, State::Gone);
+            let _ = say(kept, State::Stopped);
+            seen(kept).await == Some(State::Stopped)
+        })
+        .await;
+        assert_eq!(seen(forgotten).await, None, "{}", test.engine);
+    }
+}

@@ -14,7 +14,7 @@
 mod disks;
 mod images;
 mod qemu_img;
-mod shelf;
+pub(crate) mod shelf;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -188,7 +188,9 @@ impl Files {
     }
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
     tokio::task::spawn_blocking(work).await.context("storage work broke off")?
 }
 
@@ -203,7 +205,7 @@ fn lock(root: &Path) -> Result<Flock<File>> {
 }
 
 /// Says what was done to which path, and turns a full disk into an error that tells what to do about it.
-trait At<T> {
+pub(crate) trait At<T> {
     fn at(self, what: &str, path: &Path) -> Result<T>;
 }
 

@@ -1,19 +1,25 @@
 //! The same promises in memory: for tests of everything that stands on a [`Storage`], and for the cloud whose
-//! hypervisor is simulated, too.
+//! hypervisor is simulated, too. With a directory it survives the process, so that the real binary can be killed
+//! under test.
+
+mod journal;
 
 use std::collections::BTreeMap;
 use std::io::Cursor;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use hanse_core::{Error, Result, Uuid};
+use hanse_core::{CrashPoints, Error, Result, Uuid};
 use hanse_node::documents::{Disk, DiskFormat};
 use md5::Md5;
 use sha2::{Digest, Sha512};
 use tokio::io::AsyncReadExt;
 
+use self::journal::Journal;
 use crate::claims::Claims;
+use crate::files::blocking;
 use crate::{
     Backing, ByteStream, DiskFile, Storage, StoredImage, Usage, check_fits, check_growth, check_size,
     image_is_busy, image_is_there, inspect, no_disk, no_image, other_origin, too_large,
@@ -23,6 +29,7 @@ use crate::{
 pub struct Sim {
     capacity_bytes: u64,
     uploads: Claims,
+    journal: Option<Arc<Journal>>,
     held: Mutex<Held>,
 }
 
@@ -42,7 +49,17 @@ impl Default for Sim {
 impl Sim {
     /// Room for that many bytes of images; beyond them the disk is full.
     pub fn with_capacity(bytes: u64) -> Sim {
-        Sim { capacity_bytes: bytes, uploads: Claims::default(), held: Mutex::default() }
+        Sim { capacity_bytes: bytes, uploads: Claims::default(), journal: None, held: Mutex::default() }
+    }
+
+    /// A storage that is kept in `directory`, and found there again.
+    ///
+    /// # Errors
+    /// When the directory cannot be made or read, or what lies there is damaged.
+    pub fn journaled(directory: &Path, capacity_bytes: u64, crash: CrashPoints) -> Result<Sim> {
+        let journal = Journal::open(directory, crash)?;
+        let held = Mutex::new(Held { images: journal.images()?, disks: journal.disks()?, ..Held::default() });
+        Ok(Sim { journal: Some(Arc::new(journal)), held, ..Sim::with_capacity(capacity_bytes) })
     }
 
     /// The next call, whichever it is, fails with this and does nothing.
@@ -63,6 +80,19 @@ impl Sim {
         }
     }
 
+    /// First where it lasts: what a call has not answered, nobody has seen.
+    fn keep_disk(&self, held: &mut Held, id: Uuid, disk: Disk) -> Result<()> {
+        let present = held.disks.get(&id);
+        if present == Some(&disk) {
+            return Ok(());
+        }
+        if let Some(journal) = &self.journal {
+            journal.keep_disk(id, &disk, present.is_some())?;
+        }
+        held.disks.insert(id, disk);
+        Ok(())
+    }
+
     fn free_bytes(&self, held: &Held) -> u64 {
         let used = held.images.values().map(|(image, _)| image.size_bytes).sum();
         self.capacity_bytes.saturating_sub(used)
@@ -78,7 +108,7 @@ impl Storage for Sim {
         mut bytes: ByteStream,
         limit_bytes: u64,
     ) -> Result<StoredImage> {
-        let _claim = self.uploads.take(id).ok_or_else(|| image_is_busy(id))?;
+        let claim = self.uploads.take(id).ok_or_else(|| image_is_busy(id))?;
         let free_bytes = {
             let held = self.enter()?;
             if held.images.contains_key(&id) {
@@ -110,7 +140,12 @@ impl Storage for Sim {
         let (md5, sha512) =
             (format!("{:x}", Md5::digest(&content)), format!("{:x}", Sha512::digest(&content)));
         let image = StoredImage { id, format: declared, size_bytes, virtual_size_bytes, md5, sha512 };
-        self.held().images.insert(id, (image.clone(), content.into()));
+        let kept = (image.clone(), Bytes::from(content));
+        if let Some(journal) = self.journal.clone() {
+            let kept = kept.clone();
+            blocking(move || journal.keep_image(claim, &kept.0, &kept.1)).await?;
+        }
+        self.held().images.insert(id, kept);
         Ok(image)
     }
 
@@ -129,8 +164,12 @@ impl Storage for Sim {
     }
 
     async fn delete_image(&self, id: Uuid) -> Result<()> {
-        let _claim = self.uploads.take(id).ok_or_else(|| image_is_busy(id))?;
-        self.enter()?.images.remove(&id);
+        let claim = self.uploads.take(id).ok_or_else(|| image_is_busy(id))?;
+        let mut held = self.enter()?;
+        if let Some(journal) = &self.journal {
+            journal.drop_image(claim, id)?;
+        }
+        held.images.remove(&id);
         Ok(())
     }
 
@@ -147,7 +186,7 @@ impl Storage for Sim {
                 }
             }
         }
-        held.disks.insert(id, disk.clone());
+        self.keep_disk(&mut held, id, disk.clone())?;
         Ok(DiskFile {
             path: format!("/sim/disks/{id}").into(),
             format: DiskFormat::Qcow2,
@@ -161,14 +200,18 @@ impl Storage for Sim {
     async fn resize_disk(&self, id: Uuid, size_bytes: u64) -> Result<()> {
         check_size(size_bytes)?;
         let mut held = self.enter()?;
-        let disk = held.disks.get_mut(&id).ok_or_else(|| no_disk(id))?;
+        let mut disk = held.disks.get(&id).ok_or_else(|| no_disk(id))?.clone();
         check_growth(id, disk.size_bytes, size_bytes)?;
         disk.size_bytes = size_bytes;
-        Ok(())
+        self.keep_disk(&mut held, id, disk)
     }
 
     async fn remove_disk(&self, id: Uuid) -> Result<()> {
-        self.enter()?.disks.remove(&id);
+        let mut held = self.enter()?;
+        if let Some(journal) = &self.journal {
+            journal.drop_disk(id)?;
+        }
+        held.disks.remove(&id);
         Ok(())
     }
 

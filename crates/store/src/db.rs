@@ -13,7 +13,7 @@ use hanse_core::{Cx, Error, Result, Timestamp};
 use hanse_policy::{Actor, Grant};
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::pool::PoolConnection;
-use sqlx::{Any, AnyConnection, AnyPool, Executor as _, Transaction};
+use sqlx::{Any, AnyConnection, AnyPool, Connection as _, Executor as _, Transaction};
 use tokio::sync::Notify;
 
 use crate::migrate::{self, Migrations};
@@ -309,6 +309,17 @@ async fn pool(url: &str, engine: Engine, connections: u32, read_only: bool) -> R
         .test_before_acquire(engine == Engine::Postgres)
         .idle_timeout(None)
         .max_lifetime(None)
+        .after_release(|conn, _| {
+            Box::pin(async move {
+                if conn.is_in_transaction() {
+                    // Waits until a rollback that was only asked for is done.
+                    conn.ping().await?;
+                }
+                // A full disk makes SQLite roll back by itself; the driver's own rollback finds nothing then, and it
+                // counts a transaction for ever. Such a connection is good for nothing.
+                Ok(!conn.is_in_transaction())
+            })
+        })
         .after_connect(move |conn, _| {
             Box::pin(async move {
                 if engine == Engine::Sqlite {

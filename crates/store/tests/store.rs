@@ -87,6 +87,27 @@ async fn a_failed_write_leaves_nothing_and_a_done_one_leaves_its_audit_event() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_that_the_database_itself_rolls_back_breaks_no_later_one() {
+    let (cx, _) = context();
+    for test in databases(&cx, ALL).await {
+        insert(&test.db, &cx, "a", 1, Some("one")).await.unwrap();
+        // What a full disk makes SQLite do; PostgreSQL goes on in a transaction that has failed.
+        let broken = match test.engine {
+            "sqlite" => "INSERT OR ROLLBACK INTO slots (id) VALUES ('x'), ('x')",
+            _ => "INSERT INTO slots (id) VALUES ('x'), ('x')",
+        };
+        for _ in 0..3 {
+            let failed = test
+                .db
+                .write(&cx, &Grant::operator(&cx, WRITE, "x"), |tx| Box::pin(query(broken).execute(tx)))
+                .await;
+            assert_eq!(failed.unwrap_err().kind(), Kind::Conflict, "{}", test.engine);
+        }
+        insert(&test.db, &cx, "b", 2, Some("two")).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn of_fifty_that_race_for_the_last_unit_one_wins() {
     let (cx, _) = context();
     for test in databases(&cx, ALL).await {

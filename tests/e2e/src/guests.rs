@@ -136,19 +136,6 @@ impl Cloud {
         }
         panic!("{name} never became {status}: {seen}");
     }
-
-    /// What the cloud has on the host beside its two processes: guests, namespaces, disks, rows that are being worked on.
-    pub fn left_over(&self) -> Vec<String> {
-        let mut left = Vec::new();
-        for directory in ["agent/guests", "agent/storage/disks", "agent/started"] {
-            let entries = std::fs::read_dir(self.state().join(directory)).into_iter().flatten().flatten();
-            left.extend(entries.map(|entry| entry.path().display().to_string()));
-        }
-        let cloud = self.status()["cloud"].as_str().unwrap_or_default().to_owned();
-        let links = ok(self.inside("ip").args(["-netns", &format!("hanse-{cloud}"), "-brief", "link"]));
-        left.extend(links.lines().filter(|line| line.starts_with("tap")).map(str::to_owned));
-        left
-    }
 }
 
 fn text(path: &Path) -> String {

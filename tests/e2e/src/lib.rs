@@ -1,7 +1,10 @@
 //! A cloud for one test: the real binary, in a network namespace of the test's own, and the real clients.
 #![expect(clippy::panic, clippy::expect_used, reason = "a test that cannot go on fails")]
 
+pub mod client;
+pub mod crash;
 pub mod guests;
+pub mod left_over;
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -14,19 +17,34 @@ use tempfile::TempDir;
 pub struct Cloud {
     namespace: String,
     directory: TempDir,
+    /// Whether the directory is a disk of its own.
+    mounted: bool,
 }
 
 impl Cloud {
     /// Makes the namespace and the configuration; nothing runs yet. `extra` is appended to the configuration.
     pub fn new(name: &str, extra: &str) -> Cloud {
+        Cloud::on_disk(name, extra, None)
+    }
+
+    /// The same on a disk of its own with so many MiB, which can be filled.
+    pub fn on_small_disk(name: &str, extra: &str, mib: u32) -> Cloud {
+        Cloud::on_disk(name, extra, Some(mib))
+    }
+
+    fn on_disk(name: &str, extra: &str, mib: Option<u32>) -> Cloud {
         let directory =
             tempfile::Builder::new().prefix("hanse-e2e-").tempdir().expect("a temporary directory");
+        if let Some(mib) = mib {
+            let size = format!("size={mib}m");
+            ok(Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(directory.path()));
+        }
         // The control plane is another user and must get through.
         std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(0o711))
             .expect("permissions");
         let namespace = format!("hanse-e2e-{name}-{}", std::process::id());
-        ok(Command::new("ip").args(["netns", "add", &namespace]));
-        let cloud = Cloud { namespace, directory };
+        let cloud = Cloud { namespace, directory, mounted: mib.is_some() };
+        ok(Command::new("ip").args(["netns", "add", &cloud.namespace]));
         ok(cloud.inside("ip").args(["link", "set", "lo", "up"]));
         // A user that is there: tests run side by side, and would take each other's away.
         let user = if extra.contains("user = ") { "" } else { "user = \"nobody\"\n" };
@@ -185,6 +203,9 @@ impl Drop for Cloud {
             let _ = self.hanse().args(["reset", "--yes"]).stdout(Stdio::null()).status();
         }
         let _ = Command::new("ip").args(["netns", "del", &self.namespace]).status();
+        if self.mounted {
+            let _ = Command::new("umount").arg("--lazy").arg(self.directory.path()).status();
+        }
     }
 }
 

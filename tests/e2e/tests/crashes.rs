@@ -70,7 +70,7 @@ fn delete_all(cloud: &Cloud) {
     if !ids.is_empty() {
         ok(cloud.openstack("hanse").args(["server", "delete", "--wait"]).args(ids));
     }
-    assert_eq!(cloud.left_over(), Vec::<String>::new());
+    cloud.assert_nothing_left();
 }
 
 /// Numbers that differ from run to run; the first is printed, so that a failure can be told apart.

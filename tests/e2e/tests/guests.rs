@@ -92,7 +92,7 @@ fn a_member_boots_a_guest_and_reaches_it_through_a_floating_ip() {
 
     // After the last is deleted, nothing is left on the host.
     ok(cloud.openstack("hanse").args(["server", "delete", "--wait", "web"]));
-    assert_eq!(cloud.left_over(), Vec::<String>::new());
+    cloud.assert_nothing_left();
 }
 
 #[test]
@@ -133,9 +133,5 @@ fn a_volume_keeps_its_bytes_on_the_way_from_guest_to_guest() {
     ok(cloud.openstack("hanse").args(["server", "delete", "--wait", "one", "two"]));
     cloud.wait_for_volume("data", "available");
     ok(cloud.openstack("hanse").args(["volume", "delete", "data"]));
-    let gone = (0..100).any(|_| {
-        std::thread::sleep(std::time::Duration::from_millis(200));
-        cloud.left_over().is_empty()
-    });
-    assert!(gone, "left over: {:?}", cloud.left_over());
+    cloud.assert_nothing_left();
 }

@@ -22,7 +22,8 @@ pub async fn zones_detail(State(deps): State<Deps>, call: Call) -> Reply<Json<Va
     let hosts: Map<String, Value> = all
         .iter()
         .map(|(node, _)| {
-            let service = json!({"active": true, "available": node.connected, "updated_at": node.connected_at.iso_naive()});
+            let service =
+                json!({"active": true, "available": node.connected, "updated_at": node.seen_at.iso_naive()});
             (node.name.clone(), json!({"nova-compute": service}))
         })
         .collect();
@@ -128,7 +129,7 @@ pub async fn services(State(deps): State<Deps>, call: Call, params: Params) -> R
                 "zone": ZONE,
                 "status": "enabled",
                 "state": if node.connected { "up" } else { "down" },
-                "updated_at": node.connected_at.iso_naive(),
+                "updated_at": node.seen_at.iso_naive(),
                 "disabled_reason": null,
             })
         })

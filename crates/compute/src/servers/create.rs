@@ -208,7 +208,7 @@ async fn insert(deps: &Deps, tx: &mut Tx<'_>, cx: &Cx, grant: &Grant, mut server
         memory_mib: server.memory_mib,
         disk_gib: server.root_bytes.div_ceil(GIB),
     };
-    server.node = placement::choose(tx, &deps.config, &need).await?;
+    server.node = placement::choose(tx, &deps.config, &need, cx.now()).await?;
     match &server.node {
         Some(node) => {
             db::allocations::insert(tx, server.id, node, &need).await?;

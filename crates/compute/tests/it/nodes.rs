@@ -48,6 +48,9 @@ async fn a_node_that_is_away_gets_no_servers() {
             .await;
         let id = bench.active("member@p1", json!({})).await;
         assert_eq!(bench.show(id).await["OS-EXT-SRV-ATTR:host"], "node-1");
+        bench.clock.advance(std::time::Duration::from_secs(61));
+        let large = bench.create("member@p1", json!({"flavorRef": "SCS-4V-16"})).await;
+        assert_eq!(bench.show(large).await["status"], "ERROR", "there was room on node-2 only");
         let zones =
             bench.client.get("/compute/v2.1/os-availability-zone", "reader@p1").await.expect(200).json();
         let nova = json!({"zoneName": "nova", "zoneState": {"available": true}, "hosts": null});
@@ -61,5 +64,21 @@ async fn a_node_that_is_away_gets_no_servers() {
         let hosts = &detail["availabilityZoneInfo"][0]["hosts"];
         assert_eq!(hosts["node-2"]["nova-compute"]["available"], false);
         assert_eq!(hosts["node-1"]["nova-compute"]["available"], true);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_created_while_its_node_starts_anew_is_built_when_it_is_back() {
+    for bench in benches().await {
+        let session = bench.connect(Pretend::new("node-2", 100_000)).await;
+        session.abort();
+        bench
+            .eventually("node-2 is down", async || bench.count("nodes WHERE connected = 0").await == 1)
+            .await;
+        let id = bench.create("member@p1", json!({"flavorRef": "SCS-4V-16"})).await;
+        assert_eq!(bench.show(id).await["status"], "BUILD", "{}", bench.test.engine);
+        bench.connect(Pretend::new("node-2", 100_000)).await;
+        bench.reaches(id, "ACTIVE").await;
+        assert_eq!(bench.show(id).await["OS-EXT-SRV-ATTR:host"], "node-2");
     }
 }

@@ -83,8 +83,11 @@ async fn a_journaled_world_is_found_again() {
         host.0.print(running, b"still here");
         driver.remove(removed).await.unwrap();
     }
+    let half = directory.path().join(format!("{removed}.json.new"));
+    std::fs::write(&half, "{").unwrap();
     let driver = Host(World::journaled(directory.path()).unwrap()).driver();
     assert_eq!(driver.list().await.unwrap(), [running]);
+    assert!(!half.exists());
     suite::applied(&*driver, running).await;
     assert_eq!(driver.console(running, 10).await.unwrap(), b"still here");
 }

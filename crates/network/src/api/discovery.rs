@@ -109,7 +109,7 @@ pub async fn list_agents(state: State, call: Call) -> Reply<Json<Value>> {
     let agents: Vec<Value> = nodes
         .iter()
         .map(|node| {
-            let at = node.connected_at.iso_seconds();
+            let at = node.seen_at.iso_seconds();
             json!({
                 "id": node.name,
                 "host": node.name,

@@ -20,14 +20,14 @@ const PARTIAL: &str = "partial";
 /// On its way out.
 const REMOVED: &str = "removed";
 
-pub(super) struct Shelf {
+pub(crate) struct Shelf {
     directory: PathBuf,
     group: Option<u32>,
-    pub(super) claims: Claims,
+    pub(crate) claims: Claims,
 }
 
 impl Shelf {
-    pub(super) fn open(directory: PathBuf, group: Option<u32>) -> Result<Shelf> {
+    pub(crate) fn open(directory: PathBuf, group: Option<u32>) -> Result<Shelf> {
         make_directory(&directory, group)?;
         let shelf = Shelf { directory, group, claims: Claims::default() };
         for name in names(&shelf.directory)? {
@@ -40,12 +40,12 @@ impl Shelf {
         Ok(shelf)
     }
 
-    pub(super) fn entry(&self, id: Uuid) -> PathBuf {
+    pub(crate) fn entry(&self, id: Uuid) -> PathBuf {
         self.directory.join(id.to_string())
     }
 
     /// The entry's directory, if it is there to stay.
-    pub(super) fn find(&self, id: Uuid) -> Result<Option<PathBuf>> {
+    pub(crate) fn find(&self, id: Uuid) -> Result<Option<PathBuf>> {
         let entry = self.entry(id);
         if !entry.try_exists().at("cannot look for", &entry)? {
             return Ok(None);
@@ -55,7 +55,7 @@ impl Shelf {
     }
 
     /// All that is there to stay, in order.
-    pub(super) fn ids(&self) -> Result<Vec<Uuid>> {
+    pub(crate) fn ids(&self) -> Result<Vec<Uuid>> {
         let names = names(&self.directory)?;
         sync_directory(&self.directory)?;
         let mut ids: Vec<Uuid> = names.iter().filter(|name| is_id(name)).flat_map(|id| id.parse()).collect();
@@ -64,7 +64,7 @@ impl Shelf {
     }
 
     /// Starts a new entry, which goes away again unless it is committed.
-    pub(super) fn start(&self, id: Uuid, claim: Claim) -> Result<Partial> {
+    pub(crate) fn start(&self, id: Uuid, claim: Claim) -> Result<Partial> {
         let path = self.directory.join(format!("{id}.{PARTIAL}"));
         remove_tree(&path)?;
         let partial = Partial {
@@ -78,8 +78,18 @@ impl Shelf {
         Ok(partial)
     }
 
+    /// Puts other content into a file of an entry that is there.
+    pub(crate) fn replace(&self, id: Uuid, name: &str, content: &[u8]) -> Result<()> {
+        let (entry, fresh) = (self.entry(id), self.entry(id).join(format!("{name}.new")));
+        File::create(&fresh)
+            .and_then(|mut file| file.write_all(content).and_then(|()| file.sync_all()))
+            .at("cannot write", &fresh)?;
+        std::fs::rename(&fresh, entry.join(name)).at("cannot put in its place", &fresh)?;
+        sync_directory(&entry)
+    }
+
     /// Removes an entry, if it is there: in one step out of sight, then for good.
-    pub(super) fn remove(&self, id: Uuid, _claim: Claim, crash: &CrashPoints) -> Result<()> {
+    pub(crate) fn remove(&self, id: Uuid, _claim: Claim, crash: &CrashPoints) -> Result<()> {
         let (entry, removed) = (self.entry(id), self.directory.join(format!("{id}.{REMOVED}")));
         remove_tree(&removed)?;
         match std::fs::rename(&entry, &removed) {
@@ -96,7 +106,7 @@ impl Shelf {
 }
 
 /// An entry in the making. Dropping it removes it.
-pub(super) struct Partial {
+pub(crate) struct Partial {
     path: PathBuf,
     entry: PathBuf,
     shelf: PathBuf,
@@ -105,12 +115,12 @@ pub(super) struct Partial {
 }
 
 impl Partial {
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
     /// A new file in it, for nobody else yet.
-    pub(super) fn create(&self, name: &str) -> Result<File> {
+    pub(crate) fn create(&self, name: &str) -> Result<File> {
         let path = self.path.join(name);
         File::options()
             .read(true)
@@ -122,14 +132,14 @@ impl Partial {
     }
 
     /// A new file with that content, synced.
-    pub(super) fn write(&self, name: &str, content: &[u8]) -> Result<()> {
+    pub(crate) fn write(&self, name: &str, content: &[u8]) -> Result<()> {
         let mut file = self.create(name)?;
         let path = self.path.join(name);
         file.write_all(content).and_then(|()| file.sync_all()).at("cannot write", &path)
     }
 
     /// Makes it count. The files in it have been synced.
-    pub(super) fn commit(mut self, crash: &CrashPoints) -> Result<()> {
+    pub(crate) fn commit(mut self, crash: &CrashPoints) -> Result<()> {
         sync_directory(&self.path)?;
         crash.pass("storage.entry_synced")?;
         std::fs::rename(&self.path, &self.entry).at("cannot put in its place", &self.path)?;
@@ -155,7 +165,7 @@ impl Drop for Partial {
 }
 
 /// Makes a directory that the group may pass through but not list. One that is there keeps its content.
-pub(super) fn make_directory(path: &Path, group: Option<u32>) -> Result<()> {
+pub(crate) fn make_directory(path: &Path, group: Option<u32>) -> Result<()> {
     let (mode, parents) = (if group.is_some() { 0o710 } else { 0o700 }, !path.exists());
     DirBuilder::new().mode(mode).recursive(true).create(path).at("cannot make", path)?;
     set_access(path, None, group, mode)?;
@@ -166,12 +176,12 @@ pub(super) fn make_directory(path: &Path, group: Option<u32>) -> Result<()> {
 }
 
 /// Gives a file to QEMU's user to write.
-pub(super) fn give(path: &Path, owner: Option<Owner>) -> Result<()> {
+pub(crate) fn give(path: &Path, owner: Option<Owner>) -> Result<()> {
     set_access(path, owner.map(|owner| owner.uid), owner.map(|owner| owner.gid), 0o600)
 }
 
 /// Lets QEMU's group read a file, and nobody write it.
-pub(super) fn lend(path: &Path, owner: Option<Owner>) -> Result<()> {
+pub(crate) fn lend(path: &Path, owner: Option<Owner>) -> Result<()> {
     set_access(path, None, owner.map(|owner| owner.gid), 0o440)
 }
 
@@ -184,11 +194,11 @@ fn set_access(path: &Path, user: Option<u32>, group: Option<u32>, mode: u32) -> 
         .at("cannot change the mode of", path)
 }
 
-pub(super) fn sync_directory(path: &Path) -> Result<()> {
+pub(crate) fn sync_directory(path: &Path) -> Result<()> {
     File::open(path).and_then(|directory| directory.sync_all()).at("cannot sync", path)
 }
 
-pub(super) fn sync_file(path: &Path) -> Result<()> {
+pub(crate) fn sync_file(path: &Path) -> Result<()> {
     // Without following links: the file belongs to a user that is not trusted.
     File::options()
         .read(true)
@@ -199,7 +209,7 @@ pub(super) fn sync_file(path: &Path) -> Result<()> {
 }
 
 /// Hard links do not reach across file systems.
-pub(super) fn check_one_file_system(one: &Shelf, other: &Shelf) -> Result<()> {
+pub(crate) fn check_one_file_system(one: &Shelf, other: &Shelf) -> Result<()> {
     let device = |shelf: &Shelf| {
         std::fs::metadata(&shelf.directory).map(|data| data.dev()).at("cannot look at", &shelf.directory)
     };
@@ -214,7 +224,7 @@ pub(super) fn check_one_file_system(one: &Shelf, other: &Shelf) -> Result<()> {
 }
 
 /// The names in a directory that are text.
-pub(super) fn names(directory: &Path) -> Result<Vec<String>> {
+pub(crate) fn names(directory: &Path) -> Result<Vec<String>> {
     let read = || -> std::io::Result<Vec<String>> {
         let mut names = Vec::new();
         for entry in std::fs::read_dir(directory)? {

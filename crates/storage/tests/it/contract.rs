@@ -1,8 +1,8 @@
-//! What every storage promises; run on the simulated and on the real one.
+//! What every storage promises; run on the simulated one (in memory and with a journal) and on the real one.
 
 use std::sync::Arc;
 
-use hanse_core::Kind;
+use hanse_core::{CrashPoints, Kind};
 use hanse_node::documents::DiskFormat::{Qcow2, Raw};
 use hanse_storage::{Sim, Storage};
 use tokio::io::AsyncReadExt;
@@ -11,11 +11,21 @@ use crate::forge::Forged;
 use crate::scratch::{MIB, Scratch, content, disk, has, id, put, refused, stream};
 
 /// One `#[tokio::test]` on each storage for every function.
-macro_rules! on_both {
+macro_rules! on_all {
     ($($name:ident)*) => {
         mod sim {
             use super::*;
             $(#[tokio::test] async fn $name() { super::$name(&Sim::default()).await; })*
+        }
+        mod journaled_sim {
+            use super::*;
+            $(#[tokio::test] async fn $name() {
+                let scratch = Scratch::new();
+                let root = scratch.options().root;
+                super::$name(&Sim::journaled(&root, 1 << 30, CrashPoints::none()).unwrap()).await;
+                let tree = scratch.tree();
+                assert!(!tree.iter().any(|path| path.contains("partial") || path.contains("removed")), "{tree:?}");
+            })*
         }
         mod files {
             use super::*;
@@ -31,7 +41,7 @@ macro_rules! on_both {
     };
 }
 
-on_both! {
+on_all! {
     an_image_comes_back_as_it_was_put
     an_image_is_put_once
     an_image_over_the_limit_is_refused_and_leaves_nothing

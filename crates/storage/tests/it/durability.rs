@@ -1,4 +1,4 @@
-//! Crashes at every point, and the order in which things reach the disk.
+//! Crashes at every point of the real storage and of the journal of the simulated one, and the order in which things reach the disk.
 //!
 //! The test binary runs itself again as a child that does one operation and dies on the way, or is watched.
 
@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use hanse_core::CrashPoints;
 use hanse_core::Kind;
 use hanse_node::documents::DiskFormat::Qcow2;
-use hanse_storage::{Files, Options, Storage};
+use hanse_storage::{Files, Options, Sim, Storage};
 
 use crate::forge::Forged;
 use crate::scratch::{MIB, Scratch, content, disk, has, id, put};
@@ -18,6 +18,7 @@ use crate::scratch::{MIB, Scratch, content, disk, has, id, put};
 const OPERATION: &str = "HANSE_STORAGE_OPERATION";
 const ROOT: &str = "HANSE_STORAGE_ROOT";
 const CRASH_AT: &str = "HANSE_STORAGE_CRASH_AT";
+const DRIVER: &str = "HANSE_STORAGE_DRIVER";
 
 const OPERATIONS: [&str; 6] =
     ["put_image", "delete_image", "ensure_disk", "ensure_larger", "resize_disk", "remove_disk"];
@@ -26,8 +27,17 @@ fn image() -> Vec<u8> {
     Forged::with_data(MIB, 7).0
 }
 
+/// Opens `root` with the driver of that name.
+async fn open(driver: &str, root: &Path, crash: CrashPoints) -> Box<dyn Storage> {
+    match driver {
+        "files" => Box::new(Files::open(Options { crash, ..Options::new(root) }).await.unwrap()),
+        "sim" => Box::new(Sim::journaled(root, 1 << 30, crash).unwrap()),
+        other => panic!("{other}"),
+    }
+}
+
 /// What is there before the operation.
-async fn prepare(storage: &Files, operation: &str) {
+async fn prepare(storage: &dyn Storage, operation: &str) {
     if operation != "put_image" {
         put(storage, id(1), Qcow2, image()).await.unwrap();
     }
@@ -36,7 +46,7 @@ async fn prepare(storage: &Files, operation: &str) {
     }
 }
 
-async fn perform(storage: &Files, operation: &str) {
+async fn perform(storage: &dyn Storage, operation: &str) {
     let wanted = |size| disk(size, Some((id(1), Qcow2)));
     match operation {
         // What a caller does who does not know how far the last attempt got.
@@ -58,22 +68,24 @@ async fn perform(storage: &Files, operation: &str) {
 async fn child() {
     let Ok(operation) = std::env::var(OPERATION) else { return };
     let root = std::env::var_os(ROOT).unwrap();
-    let mut options = Options::new(&root);
-    if let Ok(point) = std::env::var(CRASH_AT) {
-        options.crash = CrashPoints::new(move |name| {
+    let root = Path::new(&root);
+    let crash = match std::env::var(CRASH_AT) {
+        Ok(point) => CrashPoints::new(move |name| {
             if name == point {
                 std::process::abort();
             }
             Ok(())
-        });
-    }
-    let storage = Files::open(options).await.unwrap();
+        }),
+        Err(_) => CrashPoints::none(),
+    };
+    let driver = std::env::var(DRIVER).unwrap_or_else(|_| "files".to_owned());
+    let storage = open(&driver, root, crash).await;
     if operation == "fill" {
-        return crate::limits::fill(&storage).await;
+        return crate::limits::fill(storage.as_ref()).await;
     }
-    perform(&storage, &operation).await;
+    perform(storage.as_ref(), &operation).await;
     // Seen by who watches the system calls.
-    std::fs::write(Path::new(&root).with_file_name("answered"), "").unwrap();
+    std::fs::write(root.with_file_name("answered"), "").unwrap();
 }
 
 /// The child, started by way of `through` (a program and its arguments).
@@ -91,37 +103,36 @@ pub fn child_command(through: &[&str], operation: &str, root: &Path) -> Command 
     command
 }
 
-#[tokio::test]
-async fn after_a_crash_at_any_point_the_same_operation_converges_and_leaves_no_litter() {
-    if !has("qemu-img", &["qemu-img"]) {
-        return;
-    }
+/// Kills a child at every point that an operation passes and does the same again. Answers which points there are.
+async fn crash_everywhere(driver: &str) -> Vec<&'static str> {
     let mut all = std::collections::BTreeSet::new();
     for operation in OPERATIONS {
         // Undisturbed: which points it passes, and what it leaves.
         let scratch = Scratch::new();
+        let root = scratch.options().root;
         let passed = Arc::new(Mutex::new(Vec::new()));
-        prepare(&scratch.open().await, operation).await;
-        let mut options = scratch.options();
+        prepare(open(driver, &root, CrashPoints::none()).await.as_ref(), operation).await;
         let recorder = passed.clone();
-        options.crash = CrashPoints::new(move |name| {
+        let crash = CrashPoints::new(move |name| {
             recorder.lock().unwrap().push(name);
             Ok(())
         });
-        perform(&Files::open(options).await.unwrap(), operation).await;
+        perform(open(driver, &root, crash).await.as_ref(), operation).await;
         let (expected, points) = (scratch.tree(), passed.lock().unwrap().clone());
         assert!(!points.is_empty(), "{operation}");
 
         for point in points {
             all.insert(point);
             let scratch = Scratch::new();
-            prepare(&scratch.open().await, operation).await;
             let root = scratch.options().root;
-            let output = child_command(&[], operation, &root).env(CRASH_AT, point).output().unwrap();
+            prepare(open(driver, &root, CrashPoints::none()).await.as_ref(), operation).await;
+            let mut child = child_command(&[], operation, &root);
+            let output = child.env(CRASH_AT, point).env(DRIVER, driver).output().unwrap();
             let stderr = String::from_utf8_lossy(&output.stderr);
             assert_eq!(output.status.signal(), Some(libc::SIGABRT), "{operation} at {point}: {stderr}");
 
-            let storage = scratch.open().await;
+            let storage = open(driver, &root, CrashPoints::none()).await;
+            let storage = storage.as_ref();
             let tree = scratch.tree();
             assert!(
                 !tree.iter().any(|path| path.contains("partial") || path.contains("removed")),
@@ -129,19 +140,27 @@ async fn after_a_crash_at_any_point_the_same_operation_converges_and_leaves_no_l
             );
             // What is reported is whole, whatever the crash.
             for image in storage.list_images().await.unwrap() {
-                assert_eq!(content(&storage, image.id).await, self::image(), "{operation} at {point}");
+                assert_eq!(content(storage, image.id).await, self::image(), "{operation} at {point}");
             }
-            perform(&storage, operation).await;
+            perform(storage, operation).await;
             assert_eq!(scratch.tree(), expected, "{operation} at {point}");
-            perform(&storage, operation).await;
+            perform(storage, operation).await;
             assert_eq!(scratch.tree(), expected, "{operation} at {point}, again");
-            if ["ensure_larger", "resize_disk"].contains(&operation) {
+            if driver == "files" && ["ensure_larger", "resize_disk"].contains(&operation) {
                 let path = root.join(format!("disks/{}/disk.qcow2", id(2)));
                 assert_eq!(crate::scratch::info(&path, "qcow2")["virtual-size"], 2 * MIB);
             }
         }
     }
-    let all: Vec<_> = all.into_iter().collect();
+    all.into_iter().collect()
+}
+
+#[tokio::test]
+async fn after_a_crash_at_any_point_the_same_operation_converges_and_leaves_no_litter() {
+    if !has("qemu-img", &["qemu-img"]) {
+        return;
+    }
+    let all = crash_everywhere("files").await;
     assert_eq!(
         all,
         [
@@ -163,6 +182,36 @@ async fn after_a_crash_at_any_point_the_same_operation_converges_and_leaves_no_l
             "storage.image_synced",
         ]
     );
+}
+
+#[tokio::test]
+async fn the_journal_of_the_simulated_storage_outlives_a_crash_at_any_point() {
+    let all = crash_everywhere("sim").await;
+    assert_eq!(
+        all,
+        [
+            "storage.disk_resized",
+            "storage.disk_started",
+            "storage.disk_synced",
+            "storage.entry_committed",
+            "storage.entry_hidden",
+            "storage.entry_removed",
+            "storage.entry_renamed",
+            "storage.entry_synced",
+            "storage.image_recorded",
+            "storage.image_started",
+            "storage.image_synced",
+        ]
+    );
+    // What was grown stays grown.
+    let scratch = Scratch::new();
+    let root = scratch.options().root;
+    prepare(open("sim", &root, CrashPoints::none()).await.as_ref(), "resize_disk").await;
+    open("sim", &root, CrashPoints::none()).await.resize_disk(id(2), 2 * MIB).await.unwrap();
+    let storage = open("sim", &root, CrashPoints::none()).await;
+    let shrunk = storage.resize_disk(id(2), MIB).await;
+    crate::scratch::refused(shrunk, Kind::BadRequest, "cannot shrink");
+    assert_eq!(storage.list_disks().await.unwrap(), [id(2)]);
 }
 
 #[tokio::test]

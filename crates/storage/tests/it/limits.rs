@@ -39,7 +39,7 @@ async fn a_full_disk_is_told_and_leaves_no_litter() {
 }
 
 /// Runs in the child, on a file system of 4 MiB.
-pub async fn fill(storage: &Files) {
+pub async fn fill(storage: &dyn Storage) {
     let root = std::path::PathBuf::from(std::env::var_os("HANSE_STORAGE_ROOT").unwrap());
     refused(put(storage, id(1), Raw, vec![1; 6 << 20]).await, Kind::Unavailable, "free some by deleting");
     assert_eq!(tree(&root), ["disks", "images", "lock"]);

@@ -53,7 +53,7 @@ pub(crate) async fn services(State(volume): State<Volume>, Here(call): Here) -> 
             json!({
                 "binary": "cinder-volume", "host": format!("{}@local", node.name), "zone": ZONE,
                 "status": "enabled", "state": if node.connected { "up" } else { "down" },
-                "updated_at": node.connected_at.iso_naive(), "disabled_reason": null,
+                "updated_at": node.seen_at.iso_naive(), "disabled_reason": null,
             })
         })
         .collect();
