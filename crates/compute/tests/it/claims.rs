@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use hanse_compute::Config;
@@ -182,7 +183,9 @@ impl Town {
     }
 
     async fn arrives(&self, place: Stop) {
-        self.keeper.at.subscribe().wait_for(|at| *at == place).await.unwrap();
+        let mut at = self.keeper.at.subscribe();
+        let arrival = at.wait_for(|at| *at == place);
+        tokio::time::timeout(Duration::from_secs(60), arrival).await.unwrap().unwrap();
     }
 
     /// The process dies in the middle of the call.
