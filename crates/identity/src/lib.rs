@@ -15,6 +15,7 @@ mod groups;
 mod hierarchy;
 mod model;
 mod operator;
+mod policies;
 mod projects;
 mod resource;
 mod roles;
@@ -38,7 +39,7 @@ pub use bootstrap::{BootstrapSpec, ProjectUser, bootstrap, ensure_project_user};
 pub use operator::{Question, Way, explain, reset_password};
 
 use brake::Brake;
-use catalog::Catalog;
+use catalog::BuiltIn;
 use db::revision::Revision;
 use snapshot::Snapshots;
 
@@ -47,6 +48,7 @@ pub const MIGRATIONS: Migrations = Migrations {
     steps: &[
         Migration { version: 1, name: "identity", sql: include_str!("../migrations/0001_identity.sql") },
         Migration { version: 2, name: "groups", sql: include_str!("../migrations/0002_groups.sql") },
+        Migration { version: 3, name: "catalog", sql: include_str!("../migrations/0003_catalog.sql") },
     ],
 };
 
@@ -89,7 +91,7 @@ struct Inner {
     db: Db,
     hasher: Arc<PasswordHasher>,
     tokens: Arc<FernetTokens>,
-    catalog: Catalog,
+    catalog: BuiltIn,
     settings: Settings,
     snapshots: Snapshots,
     brake: Brake,
@@ -100,7 +102,7 @@ impl Identity {
         Identity(Arc::new(Inner {
             snapshots: Snapshots::new(deps.db.clone()),
             brake: Brake::new(deps.settings.failures_per_minute),
-            catalog: Catalog::new(deps.catalog, deps.region, &deps.public_url),
+            catalog: BuiltIn::new(deps.catalog, deps.region, &deps.public_url),
             db: deps.db,
             hasher: deps.hasher,
             tokens: deps.tokens,
