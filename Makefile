@@ -36,6 +36,7 @@ e2e: toolchain packages tools ## Real clients against the real binary
 
 bench: toolchain packages ## Measure the release binary and print a table (BENCH="--help" tells more)
 	cargo build --release --package hanse --package hanse-bench
+	cargo xtask guest-image
 	HANSE_BINARY=$(CURDIR)/target/release/hanse cargo xtask with-postgres --durable target/release/hanse-bench $(BENCH)
 
 tools: .tools/done ## Install the clients and test tools from PyPI into .tools

@@ -45,6 +45,19 @@ impl Amount {
         Amount { value: at(values.len() / 2), unit, range: Some(range) }
     }
 
+    pub fn seconds(time: Duration) -> Amount {
+        Amount::one(time.as_secs_f64(), "s")
+    }
+
+    pub fn median_seconds(times: &[Duration]) -> Amount {
+        Amount::median_of_seconds(times.iter().map(Duration::as_secs_f64).collect())
+    }
+
+    /// Of differences, which may be negative.
+    pub fn median_of_seconds(times: Vec<f64>) -> Amount {
+        Amount::median(times, "s")
+    }
+
     pub fn millis(time: Duration) -> Amount {
         Amount::one(time.as_secs_f64() * 1e3, "ms")
     }

@@ -5,6 +5,7 @@
 
 mod client;
 mod figures;
+mod guests;
 mod logins;
 mod process;
 mod servers;
@@ -30,8 +31,10 @@ const ROUNDS: usize = 5;
     name = "hanse-bench",
     about = "Measures a Hanse binary and prints a Markdown table",
     long_about = "Measures a Hanse binary (HANSE_BINARY, or the one beside this program) on empty clouds in network \
-                  namespaces of their own, with the sim driver, and prints a Markdown table. Needs root. Writes on \
-                  PostgreSQL are measured if HANSE_TEST_POSTGRES names a server: run it below \
+                  namespaces of their own and prints a Markdown table. Guests are measured with the real drivers, \
+                  everything else with the simulated ones. Needs root; guests need QEMU and the image that \
+                  `cargo xtask guest-image` builds (HANSE_GUEST_IMAGE names another). Writes on PostgreSQL are \
+                  measured if HANSE_TEST_POSTGRES names a server: run it below \
                   `cargo xtask with-postgres --durable`.",
     max_term_width = 100
 )]
@@ -39,11 +42,14 @@ struct Options {
     /// Measure only this; may be given more than once [default: all]
     #[arg(long, value_enum, value_name = "PART")]
     only: Vec<Part>,
+    /// Leave this out; may be given more than once
+    #[arg(long, value_enum, value_name = "PART")]
+    skip: Vec<Part>,
     /// How many of the cheapest requests; of dearer things a fixed part of it is done: rescopes 1/10, writes 1/50,
     /// logins 1/500
     #[arg(long, default_value_t = 50_000, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     requests: u64,
-    /// How long the cloud is left alone before its memory is looked at again
+    /// How long a cloud is left alone before its memory is looked at again: once without a guest, once with one
     #[arg(long, default_value_t = 300, value_name = "SECONDS")]
     idle_seconds: u64,
     /// The longest list of servers
@@ -55,6 +61,8 @@ struct Options {
 enum Part {
     /// Time until a cloud answers, and its memory
     Start,
+    /// From nothing to a guest that answers ssh, beside the same disk under QEMU alone, and the memory with a guest
+    Guests,
     /// Validating and rescoping tokens
     Tokens,
     /// Logging in with a password
@@ -67,7 +75,7 @@ enum Part {
 
 impl Options {
     fn wants(&self, part: Part) -> bool {
-        self.only.is_empty() || self.only.contains(&part)
+        (self.only.is_empty() || self.only.contains(&part)) && !self.skip.contains(&part)
     }
 
     /// One `part`th of the requests, in each of the rounds; at least one.
@@ -116,6 +124,10 @@ async fn measure(options: &Options) -> Result<Vec<Line>> {
     if options.wants(Part::Start) {
         eprintln!("start and memory");
         lines.extend(start::measure(options.idle_seconds).await?);
+    }
+    if options.wants(Part::Guests) {
+        eprintln!("guests");
+        lines.extend(guests::measure(options.idle_seconds).await?);
     }
     if [Part::Tokens, Part::Logins, Part::Servers].iter().any(|part| options.wants(*part)) {
         let cloud = Cloud::new("bench", start::SIM);
