@@ -102,6 +102,7 @@ pub async fn explain(identity: &Identity, cx: &Cx, question: &Question<'_>) -> R
             roles,
             expires_at: cx.now(),
             audit_ids: Vec::new(),
+            delegation: None,
         };
         if caller.authorize(cx, question.verb, target.clone()).is_ok() {
             found.push(Way {

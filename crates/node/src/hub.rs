@@ -95,9 +95,6 @@ impl Hub {
 
     /// Accepts agents on a unix socket until `stop` is cancelled. Only root and our own user may connect.
     pub async fn run(&self, listener: UnixListener, stop: CancellationToken) {
-        if let Err(error) = self.forget_sessions().await {
-            tracing::error!(%error, "cannot note that no agent is connected yet");
-        }
         let announce = self.clone().announce(stop.clone());
         let accept = async {
             loop {
@@ -124,8 +121,12 @@ impl Hub {
         }
     }
 
-    /// After a crash the table may still say that agents are connected. On PostgreSQL they may be: to another process.
-    async fn forget_sessions(&self) -> Result<()> {
+    /// Notes that no agent is connected yet: after a crash the table may still say so. To be called before anybody is
+    /// told what the table says. On PostgreSQL agents may be connected to another process, so there it is left alone.
+    ///
+    /// # Errors
+    /// If the database cannot be written.
+    pub async fn forget_sessions(&self) -> Result<()> {
         if self.db.engine() != Engine::Sqlite {
             return Ok(());
         }
