@@ -7,6 +7,7 @@ mod api;
 mod body;
 mod call;
 mod fault;
+mod linger;
 mod metrics;
 mod params;
 mod server;

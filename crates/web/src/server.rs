@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::Request;
 use hanse_core::{Context, Error, Result};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
@@ -21,6 +20,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::timeout::RequestBodyTimeoutLayer;
 
 use crate::api::caught_panic;
+use crate::linger::Lingering;
 use crate::metrics::Metrics;
 
 /// The address that a request came from.
@@ -126,6 +126,7 @@ impl Listener {
                 peer: peer.ip(),
                 tls: self.tls.clone(),
                 handshake: self.limits.handshake,
+                silence: self.limits.silence,
                 metrics: self.metrics.clone(),
                 _permit: permit,
             };
@@ -146,6 +147,7 @@ struct Connection {
     peer: IpAddr,
     tls: TlsAcceptor,
     handshake: Duration,
+    silence: Duration,
     metrics: Metrics,
     _permit: OwnedSemaphorePermit,
 }
@@ -157,7 +159,7 @@ impl Connection {
         router: Router,
         watcher: hyper_util::server::graceful::Watcher,
     ) {
-        let peer = self.peer;
+        let (peer, silence) = (self.peer, self.silence);
         // Small answers must not wait for the acknowledgement of the one before.
         let _ = self.stream.set_nodelay(true);
         let Ok(Ok(stream)) = tokio::time::timeout(self.handshake, self.tls.accept(self.stream)).await else {
@@ -170,7 +172,7 @@ impl Connection {
         self.metrics.connected();
         let service = router.map_request(move |mut request: http::Request<hyper::body::Incoming>| {
             request.extensions_mut().insert(Peer(peer));
-            request.map(axum::body::Body::new) as Request
+            Lingering::body(request, silence)
         });
         let served = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
         if let Err(error) = watcher.watch(served.into_owned()).await {

@@ -195,3 +195,18 @@ async fn connections_over_the_limit_are_refused_and_others_go_on() {
     };
     assert!(tokio::time::timeout(Duration::from_secs(60), again).await.is_ok());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_refused_while_sending_much_can_send_it_all_and_reads_the_answer() {
+    let server = Server::start(Limits::default()).await;
+    let mut stream = server.connect().await.unwrap();
+    let length = 32 << 20;
+    let head = format!("POST /compute/nothing HTTP/1.1\r\nhost: l\r\ncontent-length: {length}\r\n\r\n");
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream.write_all(&vec![b'x'; length]).await.unwrap();
+    // The connection is as good as before.
+    stream.write_all(b"GET /compute/secret HTTP/1.1\r\nhost: l\r\nconnection: close\r\n\r\n").await.unwrap();
+    let answers = read_all(&mut stream).await;
+    assert!(answers.starts_with("HTTP/1.1 404 "), "{answers}");
+    assert!(answers.contains("HTTP/1.1 401 "), "{answers}");
+}
