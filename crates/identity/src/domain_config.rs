@@ -86,7 +86,7 @@ async fn read(identity: &Identity, domain: &str, part: &Part) -> Result<Config> 
     db::domain_options::require_domain(&mut conn, domain).await?;
     let mut config = Config::new();
     for (group, option, value) in db::domain_options::list(&mut conn, domain).await? {
-        let is_secret = SECRETS.iter().any(|secret| *secret == (group.as_str(), option.as_str()));
+        let is_secret = SECRETS.contains(&(group.as_str(), option.as_str()));
         if is_secret || !part.has(&group, &option) {
             continue;
         }
