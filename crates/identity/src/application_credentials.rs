@@ -2,14 +2,14 @@
 
 use hanse_core::{Cx, Error, Page, Result, Secret, Timestamp, check_text};
 use hanse_crypto::secret_hash;
-use hanse_policy::{Caller, Scope, Target};
+use hanse_policy::{Caller, Delegation, Scope, Target};
 use serde::Deserialize;
 
 use crate::Identity;
 use crate::db;
 use crate::db::revision::Touched;
 use crate::delegation::check_application_credentials;
-use crate::model::{User, checked_name, missing};
+use crate::model::{User, checked_name, missing, unauthorized};
 use crate::row::row;
 use crate::snapshot::Snapshot;
 use crate::users::check_password;
@@ -166,6 +166,23 @@ pub(crate) fn checked_expiry(text: Option<&str>, now: Timestamp) -> Result<Optio
     Ok(at)
 }
 
+/// What an application credential makes ends with it at the latest, and one that is confined to some requests makes
+/// none that is not.
+fn within_parent(
+    snapshot: &Snapshot,
+    caller: &Caller,
+    asked: Option<Timestamp>,
+) -> Result<Option<Timestamp>> {
+    let Some(Delegation::ApplicationCredential { id, access_rules, .. }) = &caller.delegation else {
+        return Ok(asked);
+    };
+    if access_rules.is_some() {
+        return Err(Error::forbidden("An application credential with access rules cannot make another one."));
+    }
+    let parent = snapshot.application_credential(id).ok_or_else(unauthorized)?;
+    Ok(asked.into_iter().chain(parent.expires_at).min())
+}
+
 pub(crate) async fn create(
     identity: &Identity,
     cx: &Cx,
@@ -210,7 +227,7 @@ pub(crate) async fn create(
         description: new.description,
         secret_hash: hash,
         roles: chosen_roles(&snapshot, caller, &new.roles)?,
-        expires_at: checked_expiry(new.expires_at.as_deref(), cx.now())?,
+        expires_at: within_parent(&snapshot, caller, checked_expiry(new.expires_at.as_deref(), cx.now())?)?,
         unrestricted: new.unrestricted.unwrap_or(false),
         access_rules: None,
         created_at: cx.now(),

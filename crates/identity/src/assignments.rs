@@ -76,6 +76,36 @@ async fn target(conn: &mut Conn, assignment: &Assignment, role: &Role, manages: 
     })
 }
 
+/// Who manages a domain must not come to power by way of somebody who has more, by setting their password or by
+/// joining their group: whatever the holder has must be what the caller could have given.
+///
+/// # Errors
+/// 403 if it is more.
+pub(crate) async fn check_within_reach(
+    identity: &Identity,
+    cx: &Cx,
+    caller: &Caller,
+    holder: &Holder,
+) -> Result<()> {
+    if caller.is_admin() {
+        return Ok(());
+    }
+    let snapshot = identity.0.snapshots.confirmed(cx).await?;
+    let filter = match holder {
+        Holder::User(id) => Filter { user_id: Some(id.clone()), effective: true, ..Filter::default() },
+        Holder::Group(id) => Filter { group_id: Some(id.clone()), ..Filter::default() },
+    };
+    let could_give = |held: &Assignment| {
+        let mut roles = snapshot.implied_by(&held.role_id).filter_map(|id| snapshot.role(id));
+        snapshot.domain_of(&held.site) == caller.domain_id()
+            && roles.all(|role| MANAGED_ROLES.contains(&role.name.as_str()))
+    };
+    if snapshot.assignments(&filter, None, usize::MAX).iter().all(|line| could_give(&line.held)) {
+        return Ok(());
+    }
+    Err(Error::forbidden("They hold more than a manager of the domain may give: ask an administrator."))
+}
+
 async fn role(conn: &mut Conn, id: &str) -> Result<Role> {
     db::rows::find(conn, id).await?.ok_or_else(|| missing("role", id))
 }

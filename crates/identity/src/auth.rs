@@ -131,7 +131,8 @@ impl Identity {
         let (expires_at, now, grant) = (payload.expires_at, cx.now(), &grant);
         self.write(cx, grant, |tx| {
             Box::pin(async move {
-                db::revocations::insert(tx, grant, expires_at, now).await?;
+                // As long as a service may still look into it.
+                db::revocations::insert(tx, grant, expires_at.plus(EXPIRED_WINDOW), now).await?;
                 let touched = [Touched::Revocation(grant.target().to_owned())];
                 Ok(((), db::revision::bump(tx, touched).await?))
             })

@@ -11,8 +11,8 @@ use std::time::Duration;
 use hanse_core::{Error, Kind, Result, Timestamp};
 
 const WINDOW: Duration = Duration::from_secs(60);
-/// More accounts and sources than this are not remembered at once. Each costs a password hash, so that nobody fills
-/// this within the window to be forgotten.
+/// More accounts and sources than this are not remembered at once: further ones wait, so that nobody fills this to be
+/// forgotten.
 const ENTRIES_MAX: usize = 50_000;
 
 #[derive(Debug)]
@@ -47,6 +47,15 @@ impl Key {
     }
 }
 
+fn too_many(began: Timestamp, now: Timestamp) -> Error {
+    let left = began.plus(WINDOW).since(now).as_secs().saturating_add(1);
+    let retry_after = u32::try_from(left).unwrap_or(60);
+    Error::new(
+        Kind::RateLimited { retry_after },
+        format!("Too many failed attempts for this account; try again in {retry_after} seconds."),
+    )
+}
+
 impl Brake {
     pub(crate) fn new(failures_max: u32) -> Brake {
         Brake { failures_max, attempts: Mutex::default() }
@@ -60,8 +69,8 @@ impl Brake {
         let mut attempts = self.attempts.lock().unwrap_or_else(PoisonError::into_inner);
         if attempts.len() >= ENTRIES_MAX {
             attempts.retain(|_, window| now.since(window.began) < WINDOW);
-            if attempts.len() >= ENTRIES_MAX {
-                attempts.clear();
+            if attempts.len() >= ENTRIES_MAX && !attempts.contains_key(key) {
+                return Err(too_many(now, now));
             }
         }
         let window = attempts.entry(key.clone()).or_insert(Window { began: now, failures: 0 });
@@ -69,12 +78,7 @@ impl Brake {
             *window = Window { began: now, failures: 0 };
         }
         if window.failures >= self.failures_max {
-            let left = window.began.plus(WINDOW).since(now).as_secs().saturating_add(1);
-            let retry_after = u32::try_from(left).unwrap_or(60);
-            return Err(Error::new(
-                Kind::RateLimited { retry_after },
-                format!("Too many failed attempts for this account; try again in {retry_after} seconds."),
-            ));
+            return Err(too_many(window.began, now));
         }
         window.failures += 1;
         Ok(())
@@ -111,6 +115,19 @@ mod tests {
         brake.begin(start, &key("ada", "192.0.2.2")).unwrap();
         brake.begin(start, &key("eve", "192.0.2.1")).unwrap();
         brake.begin(start.plus(WINDOW), &ada).unwrap();
+    }
+
+    #[test]
+    fn nobody_is_forgotten_because_others_are_many() {
+        let brake = Brake::new(1);
+        let (start, ada) = (Timestamp(0), key("ada", "192.0.2.1"));
+        brake.begin(start, &ada).unwrap();
+        for number in 1..ENTRIES_MAX {
+            brake.begin(start, &key(&number.to_string(), "192.0.2.1")).unwrap();
+        }
+        assert!(brake.begin(start, &key("one more", "192.0.2.1")).is_err());
+        assert!(brake.begin(start, &ada).is_err());
+        brake.begin(start.plus(WINDOW), &key("one more", "192.0.2.1")).unwrap();
     }
 
     #[test]

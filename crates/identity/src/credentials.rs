@@ -2,7 +2,7 @@
 
 use hanse_core::{Cx, Error, Page, Result, Secret};
 use hanse_crypto::TotpKey;
-use hanse_policy::{Caller, Scope, Target, Verb};
+use hanse_policy::{Caller, Target, Verb};
 use hanse_web::Params;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -176,13 +176,14 @@ pub(crate) async fn create(identity: &Identity, cx: &Cx, caller: &Caller, new: C
     Ok(Opened { credential, blob })
 }
 
-/// What a caller may see: their own, or all for admins and readers of the system.
+/// What a caller may see: their own, or all for admins. Not all for those who may only read: with what they would see
+/// here they could log in as anybody.
 async fn visible(identity: &Identity, caller: &Caller, verb: Verb, id: &str) -> Result<Opened> {
     require_primary(caller, "credentials")?;
-    let scope = caller.scope(verb)?;
+    caller.scope(verb)?;
     let mut conn = identity.0.db.read().await?;
     let found: Option<Credential> = db::rows::find(&mut conn, id).await?;
-    let found = found.filter(|found| scope == Scope::All || found.user_id == caller.user_id);
+    let found = found.filter(|found| caller.is_admin() || found.user_id == caller.user_id);
     open(identity, found.ok_or_else(|| missing("credential", id))?)
 }
 
@@ -197,10 +198,10 @@ pub(crate) async fn list(
     page: &Page,
 ) -> Result<(Vec<Opened>, bool)> {
     require_primary(caller, "credentials")?;
-    let scope = caller.scope(LIST_CREDENTIALS)?;
+    caller.scope(LIST_CREDENTIALS)?;
     let select = by_text(db::rows::select::<Credential>(), params, &["user_id"]);
     let select = select.eq_some("kind", params.get("type"));
-    let select = if scope == Scope::All { select } else { select.eq("user_id", &caller.user_id) };
+    let select = if caller.is_admin() { select } else { select.eq("user_id", &caller.user_id) };
     let mut conn = identity.0.db.read().await?;
     let (found, more) = select.page::<Credential>(&mut conn, page).await?;
     Ok((found.into_iter().map(|found| open(identity, found)).collect::<Result<_>>()?, more))
@@ -304,8 +305,8 @@ pub(crate) async fn create_ec2(
 /// The EC2 credentials of a user.
 pub(crate) async fn list_ec2(identity: &Identity, caller: &Caller, user_id: &str) -> Result<Vec<Opened>> {
     require_primary(caller, "EC2 credentials")?;
-    let scope = caller.scope(LIST_CREDENTIALS)?;
-    if scope != Scope::All && caller.user_id != user_id {
+    caller.scope(LIST_CREDENTIALS)?;
+    if !caller.is_admin() && caller.user_id != user_id {
         return Err(Error::forbidden("You are not authorized to see what belongs to another user."));
     }
     let mut conn = identity.0.db.read().await?;

@@ -9,11 +9,13 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::Identity;
+use crate::assignments::check_within_reach;
 use crate::db;
 use crate::db::revision::Touched;
 use crate::filters::by_text;
 use crate::model::{
-    Attributes, Group, User, check_same_domain, checked_extra, checked_name, duplicate, missing, nullable,
+    Attributes, Group, Holder, User, check_same_domain, checked_extra, checked_name, duplicate, missing,
+    nullable,
 };
 use crate::projects::require_domain;
 use crate::resource::{Resource, Verbs};
@@ -177,6 +179,7 @@ pub(crate) async fn add_member(
 ) -> Result<()> {
     let target = both(identity, caller, ADD_USER_TO_GROUP, group_id, user_id).await?;
     let grant = caller.authorize(cx, ADD_USER_TO_GROUP, target)?;
+    check_within_reach(identity, cx, caller, &Holder::Group(group_id.to_owned())).await?;
     let grant = &grant;
     identity
         .write(cx, grant, |tx| {

@@ -89,6 +89,8 @@ pub(crate) async fn create(identity: &Identity, cx: &Cx, caller: &Caller, new: C
                 if domain_id.as_ref().is_some_and(|asked| asked != own) {
                     return Err(Error::bad_request("The parent of the project is in another domain."));
                 }
+                // The parent decides the domain, so it is there that the caller must be allowed to.
+                caller.authorize(cx, CREATE_PROJECT, Target::new(grant.target()).in_domain(own))?;
                 let mut project = new.clone();
                 project.domain_id.clone_from(own);
                 project.parent_id = parent.id;

@@ -108,7 +108,8 @@ pub(crate) struct Snapshot {
     catalog: Arc<Listing>,
     application_credentials: Arc<HashMap<Id, Arc<ApplicationCredential>>>,
     trusts: Arc<HashMap<Id, Arc<Trust>>>,
-    ec2_credentials: Arc<HashSet<Id>>,
+    /// Whose they are.
+    ec2_credentials: Arc<HashMap<Id, Id>>,
     revoked: Arc<HashSet<AuditId>>,
 }
 

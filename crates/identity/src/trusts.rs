@@ -28,6 +28,9 @@ row! {
     }
 }
 
+/// Trusts that one user may have given at once.
+const EACH_MAX: usize = 1000;
+
 /// How long a chain of trusts may be (Keystone's `max_redelegation_count`).
 const DEPTH_MAX: i64 = 3;
 
@@ -84,7 +87,10 @@ fn chosen(
             (None, None) => false,
         });
         let asked = role.id.clone().or_else(|| role.name.clone()).unwrap_or_default();
-        chosen.push(id.ok_or_else(|| missing("role", asked))?.clone());
+        let id = id.ok_or_else(|| missing("role", asked))?;
+        if !chosen.contains(id) {
+            chosen.push(id.clone());
+        }
     }
     Ok(chosen)
 }
@@ -132,7 +138,7 @@ pub(crate) async fn create(identity: &Identity, cx: &Cx, caller: &Caller, new: C
     }
     let target = Target::new(&trust.id).of_user(&trust.trustor_user_id);
     let grant = caller.authorize(cx, CREATE_TRUST, target)?;
-    let (grant, trust) = (&grant, &trust);
+    let (grant, trust, now) = (&grant, &trust, cx.now());
     identity
         .write(cx, grant, |tx| {
             Box::pin(async move {
@@ -142,8 +148,13 @@ pub(crate) async fn create(identity: &Identity, cx: &Cx, caller: &Caller, new: C
                 if let Some(parent) = &trust.redelegated_id {
                     db::rows::find::<Trust>(tx, parent).await?.ok_or_else(|| missing("trust", parent))?;
                 }
+                let expired = db::trusts::forget_expired(tx, &trust.trustor_user_id, now).await?;
+                if db::trusts::count(tx, &trust.trustor_user_id).await? >= EACH_MAX {
+                    return Err(Error::forbidden(format!("A user gives at most {EACH_MAX} trusts.")));
+                }
                 db::rows::insert(tx, grant, trust, "The trust exists already.").await?;
-                let touched = [Touched::Trust(grant.target().to_owned())];
+                let mut touched = vec![Touched::Trust(grant.target().to_owned())];
+                touched.extend(expired.into_iter().map(Touched::Trust));
                 Ok((trust.clone(), db::revision::bump(tx, touched).await?))
             })
         })
@@ -187,6 +198,22 @@ fn hand_on(parent: &Trust, trust: &mut Trust, redelegatable: bool, asked: Option
 
 /// A trust that the caller has to do with, or any for an admin or a reader of the system.
 pub(crate) async fn show(identity: &Identity, cx: &Cx, caller: &Caller, id: &str) -> Result<Trust> {
+    let is_alive = |trust: &Trust| {
+        trust.expires_at.is_none_or(|at| at > cx.now()) && trust.remaining_uses.is_none_or(|uses| uses > 0)
+    };
+    visible(identity, caller, id).await?.filter(is_alive).ok_or_else(|| missing("trust", id))
+}
+
+/// Whether a token reaches this trust: that of a trust reaches its own and what was handed on from it.
+fn is_within(caller: &Caller, trust: &Trust) -> bool {
+    match &caller.delegation {
+        Some(Delegation::Trust { id, .. }) => trust.id == *id || trust.redelegated_id.as_ref() == Some(id),
+        _ => true,
+    }
+}
+
+/// One that is used up is not shown, but it can be ended: tokens that came from it live on.
+async fn visible(identity: &Identity, caller: &Caller, id: &str) -> Result<Option<Trust>> {
     check_trusts(caller)?;
     let mut conn = identity.0.db.read().await?;
     let trust: Option<Trust> = db::rows::find(&mut conn, id).await?;
@@ -195,10 +222,7 @@ pub(crate) async fn show(identity: &Identity, cx: &Cx, caller: &Caller, id: &str
             || trust.trustee_user_id == caller.user_id
             || caller.scope(SHOW_TRUST).is_ok_and(|scope| scope == Scope::All)
     });
-    let is_alive = |trust: &Trust| {
-        trust.expires_at.is_none_or(|at| at > cx.now()) && trust.remaining_uses.is_none_or(|uses| uses > 0)
-    };
-    trust.filter(is_alive).ok_or_else(|| missing("trust", id))
+    Ok(trust.filter(|trust| is_within(caller, trust)))
 }
 
 pub(crate) async fn list(
@@ -216,11 +240,13 @@ pub(crate) async fn list(
         ));
     }
     let mut conn = identity.0.db.read().await?;
-    db::rows::select::<Trust>()
+    let mut found: Vec<Trust> = db::rows::select::<Trust>()
         .eq_some("trustor_user_id", trustor)
         .eq_some("trustee_user_id", trustee)
         .all(&mut conn)
-        .await
+        .await?;
+    found.retain(|trust| is_within(caller, trust));
+    Ok(found)
 }
 
 /// The roles that a trust hands on.
@@ -232,7 +258,7 @@ pub(crate) async fn roles(identity: &Identity, cx: &Cx, caller: &Caller, id: &st
 
 /// Ends a trust and all that were handed on from it.
 pub(crate) async fn delete(identity: &Identity, cx: &Cx, caller: &Caller, id: &str) -> Result<()> {
-    let trust = show(identity, cx, caller, id).await?;
+    let trust = visible(identity, caller, id).await?.ok_or_else(|| missing("trust", id))?;
     let grant = caller.authorize(cx, DELETE_TRUST, Target::new(id).of_user(trust.trustor_user_id))?;
     let grant = &grant;
     identity

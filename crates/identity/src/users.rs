@@ -10,10 +10,13 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::Identity;
+use crate::assignments::check_within_reach;
 use crate::auth::{Named, unscoped};
 use crate::db;
 use crate::db::revision::Touched;
-use crate::model::{Attributes, User, check_same_domain, checked_extra, checked_name, missing, nullable};
+use crate::model::{
+    Attributes, Holder, User, check_same_domain, checked_extra, checked_name, missing, nullable,
+};
 use crate::projects::require_domain;
 use crate::token::Methods;
 use crate::verbs::{CHANGE_PASSWORD, CREATE_USER, DELETE_USER, LIST_USERS, SHOW_USER, UPDATE_USER};
@@ -104,6 +107,7 @@ pub(crate) async fn update(
     let user = show(identity, caller, id).await?;
     let target = Target::new(id).in_domain(&user.domain_id);
     let grant = caller.authorize(cx, UPDATE_USER, target)?;
+    check_within_reach(identity, cx, caller, &Holder::User(id.to_owned())).await?;
     check_same_domain(change.domain_id.as_deref(), &user.domain_id)?;
     let name = change.name.as_deref().map(checked_name).transpose()?;
     let extra = checked_extra(change.extra)?;

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use axum::extract::FromRequestParts;
 use hanse_core::{Cx, Error, Microversion, Result};
-use hanse_policy::Caller;
+use hanse_policy::{Caller, Delegation};
+use http::Method;
 use http::request::Parts;
 
 use crate::fault::Failure;
@@ -79,6 +80,13 @@ impl<S: Send + Sync> FromRequestParts<S> for Call {
         if !caller.permits(open.service, parts.method.as_str(), [&outer, inner]) {
             let message = "The access rules of the application credential do not allow this request.";
             return Err(Failure(Error::unauthorized(message)));
+        }
+        // Whoever may sign requests to other services must not be able to change who may do what.
+        let is_signed = matches!(caller.delegation, Some(Delegation::Ec2Credential { .. }));
+        if is_signed && open.service == "identity" && parts.method != Method::GET {
+            return Err(Failure(Error::forbidden(
+                "Tokens of signed requests cannot be used to change identity.",
+            )));
         }
         Ok(Call { cx: open.cx, caller, version: open.version })
     }

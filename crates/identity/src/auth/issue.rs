@@ -156,6 +156,10 @@ impl Identity {
         if person.mfa_rules.is_empty() || person.mfa_rules.iter().any(is_met) {
             return Ok(None);
         }
+        // A receipt knows neither whose power was used nor until when: what has limits must be enough by itself.
+        if proved.credential.is_some() || proved.expires_at.is_some() {
+            return Err(unauthorized());
+        }
         let receipt = Receipt::new(cx.now(), person, proved.methods);
         let text = self.0.tokens.seal(cx, &receipt.encode())?;
         Ok(Some(Issued::Receipt { text, receipt, rules: person.mfa_rules.to_vec() }))
@@ -299,10 +303,15 @@ impl Identity {
         passcode: &Secret<String>,
     ) -> Result<String> {
         let account = account(user);
-        let key = Key::new(format!("totp {account}"), source);
-        self.0.brake.begin(cx.now(), &key)?;
         let mut conn = self.0.db.read().await?;
         let id = db::users::login(&mut conn, user).await?.map(|login| login.id);
+        // Six digits are soon guessed from many places and under many names, so it is the user who is guessed at.
+        let (whom, source) = match &id {
+            Some(id) => (id, None),
+            None => (&account, source),
+        };
+        let key = Key::new(format!("totp {whom}"), source);
+        self.0.brake.begin(cx.now(), &key)?;
         let seeds = match &id {
             Some(id) => db::credentials::of_user(&mut conn, id, TOTP).await?,
             None => Vec::new(),

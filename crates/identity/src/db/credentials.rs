@@ -19,14 +19,14 @@ pub(crate) async fn count(conn: &mut Conn, user_id: &str) -> Result<usize> {
     Ok(usize::try_from(count).unwrap_or(usize::MAX))
 }
 
-/// The ids of the EC2 credentials among these, or of all.
-pub(crate) async fn ec2_ids(conn: &mut Conn, ids: Option<&[String]>) -> Result<Vec<String>> {
-    let select = hanse_store::Select::from("credentials", "id").eq("kind", "ec2");
+/// The ids of the EC2 credentials among these, or of all, with their users.
+pub(crate) async fn ec2_owners(conn: &mut Conn, ids: Option<&[String]>) -> Result<Vec<(String, String)>> {
+    let select = hanse_store::Select::from("credentials", "id, user_id").eq("kind", "ec2");
     let select = match ids {
         None => select,
         Some(ids) => select.any("id", ids),
     };
-    Ok(select.all::<(String,)>(conn).await?.into_iter().map(|(id,)| id).collect())
+    select.all(conn).await
 }
 
 /// Takes a step of the one-time passwords of the user that the grant names; says whether it was unused and newer than

@@ -1,6 +1,6 @@
 //! Chains of trusts.
 
-use hanse_core::Result;
+use hanse_core::{Result, Timestamp};
 use hanse_policy::Grant;
 use hanse_store::{Conn, Tx, query};
 
@@ -28,6 +28,20 @@ pub(crate) async fn delete(tx: &mut Tx<'_>, grant: &Grant) -> Result<Vec<String>
         query("DELETE FROM trusts WHERE id = $1").bind(&id).execute(tx).await?;
     }
     Ok(gone)
+}
+
+/// Deletes what this user gave and what has ended since; says what it was. Nothing that hangs on one of them is alive.
+pub(crate) async fn forget_expired(tx: &mut Tx<'_>, trustor: &str, now: Timestamp) -> Result<Vec<String>> {
+    let sql = "DELETE FROM trusts WHERE trustor_user_id = $1 AND expires_at IS NOT NULL AND expires_at <= $2 RETURNING id";
+    let gone: Vec<(String,)> = query(sql).bind(trustor).bind(now).all(tx).await?;
+    Ok(gone.into_iter().map(|(id,)| id).collect())
+}
+
+/// How many trusts this user has given.
+pub(crate) async fn count(tx: &mut Tx<'_>, trustor: &str) -> Result<usize> {
+    let sql = "SELECT CAST(COUNT(*) AS BIGINT) FROM trusts WHERE trustor_user_id = $1";
+    let (count,): (i64,) = query(sql).bind(trustor).one(tx).await?;
+    Ok(usize::try_from(count).unwrap_or(usize::MAX))
 }
 
 /// Takes one use of the trust; says whether there was one.

@@ -103,7 +103,7 @@ impl Snapshot {
         Some(wanted)
     }
 
-    fn domain_of(&self, site: &Site) -> Option<&str> {
+    pub(crate) fn domain_of(&self, site: &Site) -> Option<&str> {
         match site {
             Site::System => None,
             Site::Domain(id) => self.domain(id).map(|domain| &*domain.id),

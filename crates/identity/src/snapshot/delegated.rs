@@ -47,7 +47,8 @@ impl Snapshot {
         match &payload.delegated {
             Delegated::No => Some(Worth { delegation: None, roles: held(), epoch }),
             Delegated::Ec2Credential(id) => {
-                self.ec2_credentials.get(id.as_str())?;
+                // Another user may have made one with the same key since.
+                self.ec2_credentials.get(id.as_str()).filter(|user| ***user == *payload.user_id)?;
                 let delegation = Some(Delegation::Ec2Credential { id: id.clone() });
                 Some(Worth { delegation, roles: held(), epoch })
             }

@@ -166,9 +166,9 @@ async fn trusts(conn: &mut Conn, known: &mut Interner, which: Which<'_>) -> Resu
     Ok(rows.into_iter().map(|row| (known.intern(&row.id), Arc::new(row))).collect())
 }
 
-async fn ec2_credentials(conn: &mut Conn, known: &mut Interner, which: Which<'_>) -> Result<HashSet<Id>> {
-    let ids = db::credentials::ec2_ids(conn, which).await?;
-    Ok(ids.iter().map(|id| known.intern(id)).collect())
+async fn ec2_credentials(conn: &mut Conn, known: &mut Interner, which: Which<'_>) -> Result<HashMap<Id, Id>> {
+    let owners = db::credentials::ec2_owners(conn, which).await?;
+    Ok(owners.iter().map(|(id, user)| (known.intern(id), known.intern(user))).collect())
 }
 
 impl Snapshot {
@@ -242,7 +242,7 @@ impl Snapshot {
         }
         if !keys.is_empty() {
             let all = Arc::make_mut(&mut next.ec2_credentials);
-            all.retain(|id| !keys.iter().any(|key| **key == **id));
+            all.retain(|id, _| !keys.iter().any(|key| **key == **id));
             all.extend(ec2_credentials(conn, &mut known, Some(&keys)).await?);
         }
         Ok(next)

@@ -7,6 +7,7 @@ mod cloud;
 mod delegation;
 mod discovery;
 mod engine;
+mod escalation;
 mod groups;
 mod hierarchy;
 mod limits;
