@@ -4,20 +4,38 @@
 use std::num::NonZero;
 use std::thread;
 
-use argon2::password_hash::{PasswordHash, PasswordHasher as _, PasswordVerifier as _, SaltString};
+use argon2::password_hash::{PasswordHasher as _, SaltString};
 use argon2::{Algorithm, Argon2, Params, Version};
 use hanse_core::{Cx, Error, Result, Secret};
 
 use crate::pool::Pool;
+use crate::stored_hash;
 
 /// The longest password that is looked at, in bytes: hashing it is work that anybody can ask for.
 pub const PASSWORD_MAX: usize = 4096;
-/// Longest PHC string that is looked at, in bytes; ours have about 100.
-const HASH_MAX: usize = 512;
-/// What a stored hash may cost at most to verify, so that a forged row cannot take the machine's memory.
-const MEMORY_MAX_KIB: u32 = 1024 * 1024;
-const ITERATIONS_MAX: u32 = 64;
 const SALT_BYTES: usize = 16;
+
+/// What a stored hash says about a password.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Verdict {
+    /// It is the password. If the hash is `outdated`, replace it by [`PasswordHasher::hash`] of this password.
+    Match {
+        outdated: bool,
+    },
+    Mismatch,
+}
+
+impl Verdict {
+    pub fn is_match(self) -> bool {
+        matches!(self, Verdict::Match { .. })
+    }
+
+    /// Whether the password is right and its hash should be replaced now that the password is at hand.
+    pub fn is_outdated(self) -> bool {
+        matches!(self, Verdict::Match { outdated: true })
+    }
+}
 
 /// How expensive a hash is and how much of the machine logins may take.
 #[derive(Clone, Debug)]
@@ -99,21 +117,26 @@ impl PasswordHasher {
             .await?
     }
 
-    /// Whether `hash` is a hash of the password. Pass `None` if there is no such user: that takes as long, and the
-    /// answer is no.
+    /// Whether `hash` is a hash of the password. Pass `None` if there is no such user: that takes as long as a hash
+    /// of ours, and the answer is no.
     ///
-    /// Any PHC string of the Argon2 family is understood, also with other parameters than ours.
+    /// Argon2 is understood with any parameters, and whatever Keystone stores: bcrypt, `bcrypt_sha256`, scrypt and
+    /// `pbkdf2_sha512`. All but Argon2id with at least our memory and iterations is outdated. A hash brought from
+    /// elsewhere takes its own time until the first login has replaced it; so long somebody who measures can tell
+    /// that its user exists.
     ///
     /// # Errors
     /// 400 if the password is longer than [`PASSWORD_MAX`] bytes; 429 if too many wait already; internal if the stored
-    /// hash is not one.
-    pub async fn verify(&self, password: Secret<String>, hash: Option<String>) -> Result<bool> {
+    /// hash is not one, or asks for more memory or time than is reasonable.
+    pub async fn verify(&self, password: Secret<String>, hash: Option<String>) -> Result<Verdict> {
         check_length(&password)?;
         let known = hash.is_some();
         let hash = hash.unwrap_or_else(|| self.dummy.clone());
-        let matches = self.pool.run(move || argon2_verify(password.expose().as_bytes(), &hash)).await??;
-        // Not `&&`: the work above is done in either case, and nothing after it depends on `known`.
-        Ok(matches & known)
+        let argon2 = self.argon2.clone();
+        let verify = move || stored_hash::verify(password.expose().as_bytes(), &hash, argon2.params());
+        let verdict = self.pool.run(verify).await??;
+        // Only now: the work above is done in either case.
+        Ok(if known { verdict } else { Verdict::Mismatch })
     }
 }
 
@@ -132,29 +155,13 @@ fn argon2_hash(argon2: &Argon2<'_>, password: &[u8], salt: &[u8; SALT_BYTES]) ->
         .map_err(|error| Error::internal(format!("cannot hash a password: {error}")))
 }
 
-fn argon2_verify(password: &[u8], hash: &str) -> Result<bool> {
-    let broken = |what: String| Error::internal(format!("a stored password hash cannot be used: {what}"));
-    if hash.len() > HASH_MAX {
-        return Err(broken(format!("it has {} bytes", hash.len())));
-    }
-    let parsed = PasswordHash::new(hash).map_err(|error| broken(error.to_string()))?;
-    let params = Params::try_from(&parsed).map_err(|error| broken(error.to_string()))?;
-    if params.m_cost() > MEMORY_MAX_KIB || params.t_cost() > ITERATIONS_MAX {
-        return Err(broken("it asks for too much memory or time".to_owned()));
-    }
-    match Argon2::default().verify_password(password, &parsed) {
-        Ok(()) => Ok(true),
-        Err(argon2::password_hash::Error::Password) => Ok(false),
-        Err(error) => Err(broken(error.to_string())),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::pin::pin;
     use std::sync::Arc;
     use std::time::Duration;
 
+    use argon2::password_hash::PasswordHash;
     use hanse_core::{Kind, ManualClock, OsRandom, SeededRandom, Timestamp};
 
     use super::*;
@@ -173,8 +180,9 @@ mod tests {
         let (cx, hasher) = (Cx::system(), hasher());
         let hash = hasher.hash(&cx, secret("correct horse")).await.unwrap();
         assert!(hash.starts_with("$argon2id$v=19$m=8,t=1,p=1$"), "{hash}");
-        assert!(hasher.verify(secret("correct horse"), Some(hash.clone())).await.unwrap());
-        assert!(!hasher.verify(secret("battery staple"), Some(hash)).await.unwrap());
+        let verdict = hasher.verify(secret("correct horse"), Some(hash.clone())).await.unwrap();
+        assert_eq!(verdict, Verdict::Match { outdated: false });
+        assert_eq!(hasher.verify(secret("battery staple"), Some(hash)).await.unwrap(), Verdict::Mismatch);
     }
 
     #[tokio::test]
@@ -183,7 +191,7 @@ mod tests {
             (Cx::system(), PasswordHasher::start(&Cx::system(), &PasswordConfig::default()).unwrap());
         let hash = hasher.hash(&cx, secret("x")).await.unwrap();
         assert!(hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{hash}");
-        assert!(hasher.verify(secret("x"), Some(hash)).await.unwrap());
+        assert!(hasher.verify(secret("x"), Some(hash)).await.unwrap().is_match());
     }
 
     #[tokio::test]
@@ -205,12 +213,12 @@ mod tests {
         assert_eq!(Params::try_from(&real).unwrap(), Params::try_from(&dummy).unwrap());
         assert_eq!(real.salt.unwrap().len(), dummy.salt.unwrap().len());
         assert_eq!(real.hash.unwrap().len(), dummy.hash.unwrap().len());
-        assert!(!hasher.verify(secret("x"), None).await.unwrap());
+        assert_eq!(hasher.verify(secret("x"), None).await.unwrap(), Verdict::Mismatch);
 
         // Even somebody who guessed the password behind the dummy stays out.
         let mut guessed = hasher;
         guessed.dummy = guessed.hash(&cx, secret("guessed")).await.unwrap();
-        assert!(!guessed.verify(secret("guessed"), None).await.unwrap());
+        assert_eq!(guessed.verify(secret("guessed"), None).await.unwrap(), Verdict::Mismatch);
     }
 
     #[tokio::test]
@@ -231,7 +239,7 @@ mod tests {
 
         drop(open);
         busy.await.unwrap();
-        assert!(!unknown.await.unwrap());
+        assert_eq!(unknown.await.unwrap(), Verdict::Mismatch);
     }
 
     #[tokio::test]
@@ -245,18 +253,20 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_stored_hash_that_is_broken_or_ruinous_is_an_error_and_not_a_no() {
-        let hasher = hasher();
-        let salt_and_hash = "c29tZXNhbHRzb21lc2FsdA$c29tZWhhc2hzb21laGFzaHNvbWVoYXNoc29tZWhhc2g";
-        for broken in [
-            "plain".to_owned(),
-            format!("$argon2id$v=19$m=4000000,t=2,p=1${salt_and_hash}"),
-            format!("$argon2id$v=19$m=8,t=100000,p=1${salt_and_hash}"),
-            format!("$argon2id$v=19$m=8,t=1,p=1${}", "x".repeat(HASH_MAX)),
-        ] {
-            let error = hasher.verify(secret("x"), Some(broken)).await.unwrap_err();
-            assert_eq!(error.kind(), Kind::Internal);
-        }
+    async fn a_hash_from_keystone_lets_in_and_is_replaced_by_one_that_is_not_outdated() {
+        let (cx, hasher) = (Cx::system(), hasher());
+        let stored = "$2b$04$6RZ8Ezbmxgcrq.FHPLg5rO3EXESQtXpccLzZZ8v0my3enlQL.0esC".to_owned();
+        assert!(!hasher.verify(secret("battery staple"), Some(stored.clone())).await.unwrap().is_match());
+        assert!(hasher.verify(secret("correct horse"), Some(stored)).await.unwrap().is_outdated());
+        let replaced = hasher.hash(&cx, secret("correct horse")).await.unwrap();
+        let verdict = hasher.verify(secret("correct horse"), Some(replaced)).await.unwrap();
+        assert!(verdict.is_match() && !verdict.is_outdated());
+    }
+
+    #[tokio::test]
+    async fn a_stored_hash_that_is_none_is_an_error_and_not_a_no() {
+        let error = hasher().verify(secret("x"), Some("plain".to_owned())).await.unwrap_err();
+        assert_eq!(error.kind(), Kind::Internal);
     }
 
     #[tokio::test]

@@ -3,12 +3,14 @@
 //! The format is the public Fernet specification, version 0x80, so Keystone's own tools open these tokens when they
 //! are given the keys.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE;
 use fernet::Fernet;
-use hanse_core::{Cx, Error, Result};
+use hanse_core::{Cx, Error, Result, Secret};
 
-use crate::FernetKeys;
+use crate::key_directory::{KeyDirectory, KeyKind, KeyRing};
 
 /// The longest token that is made or looked at, in bytes.
 pub const TOKEN_MAX: usize = 4096;
@@ -17,11 +19,27 @@ pub const TOKEN_MAX: usize = 4096;
 /// for the payload to judge: at the end of time (less those 60 s, which it adds) nothing is.
 const END_OF_TIME: u64 = u64::MAX - 60;
 
-/// Seals and opens tokens with the keys of a [`FernetKeys`] directory, held in memory.
-pub struct FernetTokens {
-    keys: FernetKeys,
-    ring: RwLock<Arc<[Fernet]>>,
+/// The keys of Fernet tokens on disk, each 32 bytes in URL-safe base64.
+pub type FernetKeys = KeyDirectory<Fernet>;
+
+impl KeyKind for Fernet {
+    const NAME: &'static str = "Fernet key";
+    /// A key in base64 has 44 bytes; editors add a line break.
+    const FILE_MAX: usize = 64;
+    const CRASH_POINTS: [&'static str; 3] = ["fernet.promoted", "fernet.staged", "fernet.dropped"];
+
+    fn make(cx: &Cx) -> Result<Secret<Vec<u8>>> {
+        let key = Secret::new(cx.bytes::<32>());
+        Ok(Secret::new(URL_SAFE.encode(key.expose()).into_bytes()))
+    }
+
+    fn parse(content: &[u8]) -> Option<Fernet> {
+        Fernet::new(std::str::from_utf8(content).ok()?.trim_ascii_end())
+    }
 }
+
+/// Seals and opens tokens with the keys of a [`FernetKeys`] directory, held in memory.
+pub struct FernetTokens(KeyRing<Fernet>);
 
 impl FernetTokens {
     /// Reads the keys.
@@ -29,8 +47,7 @@ impl FernetTokens {
     /// # Errors
     /// Internal if there is no primary key, others may read the keys, or a file is not a key.
     pub fn load(keys: FernetKeys) -> Result<FernetTokens> {
-        let ring = RwLock::new(keys.load()?.into());
-        Ok(FernetTokens { keys, ring })
+        KeyRing::load(keys).map(FernetTokens)
     }
 
     /// Reads the keys again, after a rotation by this or another process. On error the present ones stay in use.
@@ -38,9 +55,16 @@ impl FernetTokens {
     /// # Errors
     /// As for [`FernetTokens::load`].
     pub fn reload(&self) -> Result<()> {
-        let ring = self.keys.load()?.into();
-        *self.ring.write().unwrap_or_else(PoisonError::into_inner) = ring;
-        Ok(())
+        self.0.reload()
+    }
+
+    /// For a periodic task: [`KeyDirectory::rotate_if_due`], then [`FernetTokens::reload`]. Tells whether this call
+    /// rotated. See [`KeyDirectory`] for how often to call it and what `every` has to be.
+    ///
+    /// # Errors
+    /// As for both. If only the rotation failed, what another process has rotated is in use all the same.
+    pub fn keep_fresh(&self, cx: &Cx, every: Duration) -> Result<bool> {
+        self.0.keep_fresh(cx, every)
     }
 
     /// A token of the payload, without the `=` at its end that base64 would have, as Keystone writes it. Its
@@ -55,8 +79,8 @@ impl FernetTokens {
         if payload.len() > TOKEN_MAX {
             return Err(too_long());
         }
-        let ring = self.ring();
-        let primary = ring.first().ok_or_else(|| Error::internal("there is no primary Fernet key"))?;
+        let keys = self.0.keys();
+        let primary = keys.first().ok_or_else(|| Error::internal("there is no primary Fernet key"))?;
         let seconds = u64::try_from(cx.now().seconds()).unwrap_or(0);
         let mut token = primary.encrypt_at_time(payload, seconds);
         token.truncate(token.trim_end_matches('=').len());
@@ -72,23 +96,24 @@ impl FernetTokens {
     /// # Errors
     /// 401 if it is longer than [`TOKEN_MAX`], is no token, was changed, or was sealed with a key that is gone.
     pub fn open(&self, token: &str) -> Result<Vec<u8>> {
-        let refused = || Error::unauthorized("The token is not valid.");
         let bare = token.trim_end_matches('=');
         if token.len() > TOKEN_MAX || token.len() - bare.len() > 2 {
             return Err(refused());
         }
-        let ring = self.ring();
-        ring.iter().find_map(|key| key.decrypt_at_time(bare, None, END_OF_TIME).ok()).ok_or_else(refused)
+        let keys = self.0.keys();
+        keys.iter().find_map(|key| key.decrypt_at_time(bare, None, END_OF_TIME).ok()).ok_or_else(refused)
     }
+}
 
-    fn ring(&self) -> Arc<[Fernet]> {
-        self.ring.read().unwrap_or_else(PoisonError::into_inner).clone()
-    }
+/// One answer for all that is wrong with a token, so that it teaches nothing.
+pub(crate) fn refused() -> Error {
+    Error::unauthorized("The token is not valid.")
 }
 
 #[cfg(test)]
 mod tests {
-    use base64::Engine;
+    use std::sync::Arc;
+
     use base64::engine::general_purpose::URL_SAFE_NO_PAD;
     use hanse_core::{Kind, ManualClock, OsRandom, Timestamp};
     use proptest::prelude::*;

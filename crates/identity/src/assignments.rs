@@ -1,49 +1,98 @@
 //! Who holds which role where.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use hanse_core::{Cx, Page, Result};
+use hanse_core::{Cx, Error, Page, Result};
 use hanse_policy::{Caller, Scope, Target, Verb};
-use hanse_store::Tx;
+use hanse_store::Conn;
 
 use crate::Identity;
 use crate::db;
-use crate::model::{Assignment, Role, Site, missing};
-use crate::roles;
-use crate::snapshot::Snapshot;
+use crate::model::{Assignment, Group, Holder, Project, Role, Site, User, missing};
+use crate::snapshot::{Filter, Held, Snapshot};
 use crate::verbs::{
     CHECK_GRANT, CHECK_SYSTEM_GRANT, CREATE_GRANT, CREATE_SYSTEM_GRANT, LIST_GRANTS, LIST_ROLE_ASSIGNMENTS,
     LIST_SYSTEM_GRANTS, REVOKE_GRANT, REVOKE_SYSTEM_GRANT,
 };
 
-#[derive(Debug, Default)]
-pub(crate) struct Filter {
-    pub(crate) user_id: Option<String>,
-    pub(crate) role_id: Option<String>,
-    pub(crate) site: Option<Site>,
-    /// Roles that are implied count as held.
-    pub(crate) effective: bool,
+/// What a domain manager may give and take (SCS-0302): nothing that reaches beyond its own power.
+pub(crate) const MANAGED_ROLES: [&str; 3] = ["manager", "member", "reader"];
+
+/// A holder and a place, and whether what is held there is for the projects below.
+#[derive(Clone, Debug)]
+pub(crate) struct Spot {
+    pub(crate) holder: Holder,
+    pub(crate) site: Site,
+    pub(crate) inherited: bool,
 }
 
-/// One line of a list: what is held, and the assignment that it comes from.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Held {
-    pub(crate) held: Assignment,
-    pub(crate) through: Assignment,
+impl Spot {
+    pub(crate) fn with(self, role_id: String) -> Assignment {
+        Assignment { holder: self.holder, site: self.site, role_id, inherited: self.inherited }
+    }
 }
 
 fn pick(site: &Site, elsewhere: Verb, system: Verb) -> Verb {
     if *site == Site::System { system } else { elsewhere }
 }
 
-fn target(assignment: &Assignment) -> Target {
+/// The domains of holder and site.
+async fn homes(conn: &mut Conn, holder: &Holder, site: &Site) -> Result<(String, Option<String>)> {
+    let holder = match holder {
+        Holder::User(id) => {
+            db::rows::find::<User>(conn, id).await?.ok_or_else(|| missing("user", id))?.domain_id
+        }
+        Holder::Group(id) => {
+            db::rows::find::<Group>(conn, id).await?.ok_or_else(|| missing("group", id))?.domain_id
+        }
+    };
+    let place = match site {
+        Site::System => return Ok((holder, None)),
+        Site::Project(id) | Site::Domain(id) => db::rows::find::<Project>(conn, id).await?,
+    };
+    let site = match (site, place) {
+        (Site::Domain(_), Some(domain)) if domain.is_domain => domain.id,
+        (Site::Domain(id), _) => return Err(missing("domain", id)),
+        // Keystone lets a domain stand where a project does: it is one.
+        (_, Some(project)) if project.is_domain => project.id,
+        (_, Some(project)) => project.domain_id,
+        (_, None) => return Err(missing("project", site.columns().1)),
+    };
+    Ok((holder, Some(site)))
+}
+
+/// What the rules ask about: within a domain are only assignments whose holder, place and role all are.
+async fn target(conn: &mut Conn, assignment: &Assignment, role: &Role, manages: bool) -> Result<Target> {
     let target = Target::new(assignment.id());
-    match &assignment.site {
-        Site::Project(id) => target.in_project(id),
-        Site::Domain(id) => target.in_domain(id),
-        Site::System => target,
-    }
+    let (holder, site) = homes(conn, &assignment.holder, &assignment.site).await?;
+    let good_role = if manages {
+        role.domain_id.is_empty() && MANAGED_ROLES.contains(&role.name.as_str())
+    } else {
+        role.domain_id.is_empty() || role.domain_id == holder
+    };
+    Ok(match site {
+        Some(domain) if domain == holder && good_role => target.in_domain(domain),
+        _ => target,
+    })
+}
+
+async fn role(conn: &mut Conn, id: &str) -> Result<Role> {
+    db::rows::find(conn, id).await?.ok_or_else(|| missing("role", id))
+}
+
+/// Asks first whether the caller may do such a thing at all, so that nobody learns what there is.
+async fn authorize(
+    identity: &Identity,
+    cx: &Cx,
+    caller: &Caller,
+    verb: Verb,
+    assignment: &Assignment,
+) -> Result<hanse_policy::Grant> {
+    caller.scope(verb)?;
+    let mut conn = identity.0.db.read().await?;
+    let role = role(&mut conn, &assignment.role_id).await?;
+    let target = target(&mut conn, assignment, &role, true).await?;
+    caller.authorize(cx, verb, target)
 }
 
 pub(crate) async fn create(
@@ -53,75 +102,62 @@ pub(crate) async fn create(
     assignment: &Assignment,
 ) -> Result<()> {
     let verb = pick(&assignment.site, CREATE_GRANT, CREATE_SYSTEM_GRANT);
-    let grant = caller.authorize(cx, verb, target(assignment))?;
+    let grant = authorize(identity, cx, caller, verb, assignment).await?;
     let (grant, now) = (&grant, cx.now());
     identity
         .write(cx, grant, |tx| {
             Box::pin(async move {
-                require_parts(tx, assignment).await?;
+                let (_, site) = homes(tx, &assignment.holder, &assignment.site).await?;
+                let role = role(tx, &assignment.role_id).await?;
+                if !role.domain_id.is_empty() && site.as_deref() != Some(role.domain_id.as_str()) {
+                    return Err(Error::forbidden("The role belongs to another domain."));
+                }
                 db::assignments::insert(tx, grant, assignment, now).await?;
-                Ok(((), db::revision::bump(tx).await?))
+                Ok(((), db::revision::bump(tx, [assignment.holder.touched()]).await?))
             })
         })
         .await
 }
 
-/// User, role and scope must be there, within the transaction that joins them.
-async fn require_parts(tx: &mut Tx<'_>, assignment: &Assignment) -> Result<()> {
-    let (user, role) = (&assignment.user_id, &assignment.role_id);
-    db::users::show(tx, &Scope::All, user).await?.ok_or_else(|| missing("user", user))?;
-    db::roles::show(tx, role).await?.ok_or_else(|| missing("role", role))?;
-    match &assignment.site {
-        Site::System => {}
-        Site::Project(id) => {
-            db::projects::show(tx, &Scope::All, false, id).await?.ok_or_else(|| missing("project", id))?;
-        }
-        Site::Domain(id) => {
-            db::projects::show(tx, &Scope::All, true, id).await?.ok_or_else(|| missing("domain", id))?;
-        }
-    }
-    Ok(())
-}
-
 /// # Errors
-/// 404 if the user does not hold the role there.
-pub(crate) async fn check(identity: &Identity, caller: &Caller, assignment: &Assignment) -> Result<()> {
-    caller.scope(pick(&assignment.site, CHECK_GRANT, CHECK_SYSTEM_GRANT))?;
+/// 404 if the role was not given there.
+pub(crate) async fn check(
+    identity: &Identity,
+    cx: &Cx,
+    caller: &Caller,
+    assignment: &Assignment,
+) -> Result<()> {
+    let verb = pick(&assignment.site, CHECK_GRANT, CHECK_SYSTEM_GRANT);
+    caller.scope(verb)?;
     let mut conn = identity.0.db.read().await?;
+    let role = role(&mut conn, &assignment.role_id).await?;
+    caller.authorize(cx, verb, target(&mut conn, assignment, &role, false).await?)?;
     if !db::assignments::exists(&mut conn, assignment).await? {
         return Err(missing("role assignment", assignment.id()));
     }
     Ok(())
 }
 
-/// The roles that a user holds there, implied ones not counted.
+/// The roles that were given there, implied ones not counted.
 pub(crate) async fn list(
     identity: &Identity,
+    cx: &Cx,
     caller: &Caller,
-    user_id: &str,
-    site: Site,
+    spot: &Spot,
     page: &Page,
 ) -> Result<(Vec<Role>, bool)> {
-    caller.scope(pick(&site, LIST_GRANTS, LIST_SYSTEM_GRANTS))?;
+    let verb = pick(&spot.site, LIST_GRANTS, LIST_SYSTEM_GRANTS);
+    caller.scope(verb)?;
     let mut conn = identity.0.db.read().await?;
-    if db::users::show(&mut conn, &Scope::All, user_id).await?.is_none() {
-        return Err(missing("user", user_id));
-    }
-    let (what, exists) = match &site {
-        Site::System => ("system", true),
-        Site::Project(id) => {
-            ("project", db::projects::show(&mut conn, &Scope::All, false, id).await?.is_some())
-        }
-        Site::Domain(id) => ("domain", db::projects::show(&mut conn, &Scope::All, true, id).await?.is_some()),
+    let (holder, site) = homes(&mut conn, &spot.holder, &spot.site).await?;
+    let target = Target::new(spot.holder.columns().1);
+    let target = match site {
+        Some(domain) if domain == holder => target.in_domain(domain),
+        _ => target,
     };
-    if !exists {
-        return Err(missing(what, site.columns().1));
-    }
-    let filter = Filter { user_id: Some(user_id.to_owned()), site: Some(site), ..Filter::default() };
-    let held = db::assignments::list(&mut conn, &filter).await?;
-    let ids = held.into_iter().map(|(_, assignment)| assignment.role_id).collect();
-    let filter = roles::Filter { ids: Some(ids), ..roles::Filter::default() };
-    db::roles::list(&mut conn, &filter, page).await
+    caller.authorize(cx, verb, target)?;
+    let ids = db::assignments::roles(&mut conn, &spot.holder, &spot.site, spot.inherited).await?;
+    db::roles::named(&mut conn, &ids, page).await
 }
 
 pub(crate) async fn delete(
@@ -131,7 +167,7 @@ pub(crate) async fn delete(
     assignment: &Assignment,
 ) -> Result<()> {
     let verb = pick(&assignment.site, REVOKE_GRANT, REVOKE_SYSTEM_GRANT);
-    let grant = caller.authorize(cx, verb, target(assignment))?;
+    let grant = authorize(identity, cx, caller, verb, assignment).await?;
     let grant = &grant;
     identity
         .write(cx, grant, |tx| {
@@ -139,33 +175,30 @@ pub(crate) async fn delete(
                 if db::assignments::delete(tx, grant).await? == 0 {
                     return Err(missing("role assignment", grant.target()));
                 }
-                Ok(((), db::revision::bump_keeping_an_admin(tx).await?))
+                let touched = [assignment.holder.touched()];
+                Ok(((), db::revision::bump_keeping_an_admin(tx, touched).await?))
             })
         })
         .await
 }
 
-/// All that the filter names, and the snapshot that has the names to the ids.
+/// All that the filter names, and the snapshot that has the names to the ids. Without a limit, everything.
 pub(crate) async fn list_all(
     identity: &Identity,
     cx: &Cx,
     caller: &Caller,
-    filter: &Filter,
-) -> Result<(Vec<Held>, Arc<Snapshot>)> {
-    caller.scope(LIST_ROLE_ASSIGNMENTS)?;
-    let snapshot = identity.0.snapshots.current(cx).await?;
-    let mut conn = identity.0.db.read().await?;
-    let mut held = Vec::new();
-    let mut seen = BTreeSet::new();
-    for (_, through) in db::assignments::list(&mut conn, filter).await? {
-        let itself = std::slice::from_ref(&through.role_id);
-        for role_id in if filter.effective { snapshot.implied_by(&through.role_id) } else { itself } {
-            let line = Assignment { role_id: role_id.clone(), ..through.clone() };
-            let asked = filter.role_id.as_ref().is_none_or(|wanted| wanted == role_id);
-            if asked && seen.insert(line.id()) {
-                held.push(Held { held: line, through: through.clone() });
-            }
-        }
+    mut filter: Filter,
+    marker: Option<&str>,
+    limit: Option<u32>,
+) -> Result<(Vec<Held>, bool, Arc<Snapshot>)> {
+    if let Scope::Domain(id) = caller.scope(LIST_ROLE_ASSIGNMENTS)? {
+        filter.domain_id = Some(id);
     }
-    Ok((held, snapshot))
+    // Asks the database: what another process has just written must be in the list.
+    let snapshot = identity.0.snapshots.confirmed(cx).await?;
+    let limit = limit.map_or(usize::MAX - 1, |limit| limit as usize);
+    let mut found = snapshot.assignments(&filter, marker, limit);
+    let more = found.len() > limit;
+    found.truncate(limit);
+    Ok((found, more, snapshot))
 }

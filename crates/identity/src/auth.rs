@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use hanse_core::{Cx, Error, Kind, Result, Secret, Timestamp};
@@ -11,10 +12,14 @@ use hanse_web::Authenticator;
 use crate::Identity;
 use crate::brake::Key;
 use crate::db;
+use crate::db::revision::Touched;
 use crate::model::{Site, missing, unauthorized};
 use crate::snapshot::{Person, Snapshot};
 use crate::token::{AuditId, Methods, Payload};
 use crate::verbs::{AUTHENTICATE, REVOKE_TOKEN, VALIDATE_TOKEN};
+
+/// How long after its end a token may still be looked into by a service (Keystone's `allow_expired_window`).
+const EXPIRED_WINDOW: Duration = Duration::from_secs(2 * 24 * 3600);
 
 /// Something named by id, or by name within a domain.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -108,7 +113,7 @@ impl Identity {
                 }
             }
         }
-        let opened = match self.shape(cx, &snapshot, &proved, &want) {
+        let opened = match self.shape(cx, &snapshot, &proved, &want).await {
             Ok(opened) => opened,
             Err(error) => {
                 if let Some(user_id) = &proved.user_id {
@@ -123,7 +128,7 @@ impl Identity {
         Ok((token, opened))
     }
 
-    fn shape(&self, cx: &Cx, snapshot: &Snapshot, proved: &Proved, want: &Want) -> Result<Opened> {
+    async fn shape(&self, cx: &Cx, snapshot: &Snapshot, proved: &Proved, want: &Want) -> Result<Opened> {
         let user_id = proved.user_id.as_deref().ok_or_else(unauthorized)?;
         let person = snapshot.live_person(user_id).ok_or_else(unauthorized)?;
         let site = match want {
@@ -131,11 +136,11 @@ impl Identity {
             Want::Default => default_site(snapshot, person),
             Want::System => Some(Site::System),
             Want::Domain(domain) => {
-                Some(Site::Domain(find_domain(snapshot, domain).ok_or_else(unauthorized)?))
+                let mut conn = self.0.db.read().await?;
+                let id = db::projects::domain_id(&mut conn, domain).await?;
+                Some(Site::Domain(id.ok_or_else(unauthorized)?))
             }
-            Want::Project(project) => {
-                Some(Site::Project(find_project(snapshot, project).ok_or_else(unauthorized)?))
-            }
+            Want::Project(project) => Some(self.project_site(project).await?),
         };
         let site_epoch = match &site {
             Some(site) => snapshot.live_site(site).ok_or_else(unauthorized)?.1,
@@ -144,7 +149,7 @@ impl Identity {
         let issued_at = cx.now();
         let payload = Payload {
             methods: proved.methods,
-            user_id: person.id.clone(),
+            user_id: person.id.to_string(),
             user_epoch: person.epoch,
             site,
             site_epoch,
@@ -156,6 +161,17 @@ impl Identity {
         // The same judgement that the token will meet wherever it is shown.
         let caller = snapshot.caller(issued_at, &payload).ok_or_else(unauthorized)?;
         Ok(Opened { payload, caller })
+    }
+
+    async fn project_site(&self, project: &Named) -> Result<Site> {
+        let (name, domain) = match project {
+            Named::Id(id) => return Ok(Site::Project(id.clone())),
+            Named::Name { name, domain } => (name, domain),
+        };
+        let mut conn = self.0.db.read().await?;
+        let domain = db::projects::domain_id(&mut conn, domain).await?.ok_or_else(unauthorized)?;
+        let id = db::projects::named(&mut conn, &domain, name).await?;
+        Ok(Site::Project(id.ok_or_else(unauthorized)?))
     }
 
     /// Whether this is the user's password. Nobody learns from the answer, or from the time it takes, whether there
@@ -171,15 +187,18 @@ impl Identity {
         let account = account(user);
         let key = Key::new(account.clone(), source);
         self.0.brake.begin(cx.now(), &key)?;
-        let person = find_person(snapshot, user);
-        let right = self.is_password(person, password).await;
-        match (right, person.and_then(|person| snapshot.live_person(&person.id))) {
+        let mut conn = self.0.db.read().await?;
+        let login = db::users::login(&mut conn, user).await?;
+        drop(conn);
+        let (id, hash) = login.map(|login| (login.id, login.password_hash)).unzip();
+        let right = self.is_password(hash.flatten(), password).await;
+        match (right, id.as_deref().and_then(|id| snapshot.live_person(id))) {
             (Ok(true), Some(person)) => {
                 self.0.brake.forgive(&key);
                 Ok(person)
             }
             (Ok(_), _) => {
-                let target = person.map_or(account, |person| person.id.clone());
+                let target = id.unwrap_or(account);
                 self.note_refused(cx, &target).await?;
                 Err(unauthorized())
             }
@@ -195,43 +214,57 @@ impl Identity {
         self.0.db.write(cx, &refused, |_| Box::pin(async { Ok(()) })).await
     }
 
-    async fn is_password(&self, person: Option<&Person>, password: Secret<String>) -> Result<bool> {
-        let mut conn = self.0.db.read().await?;
-        let id = person.map(|person| person.id.as_str()).unwrap_or_default();
-        let hash = db::users::password_hash(&mut conn, id).await?;
-        drop(conn);
+    async fn is_password(&self, hash: Option<String>, password: Secret<String>) -> Result<bool> {
         match self.0.hasher.verify(password, hash).await {
             // Too long to be hashed is too long to be right.
             Err(error) if error.kind() == Kind::BadRequest => Ok(false),
-            other => other,
+            verdict => Ok(verdict?.is_match()),
         }
     }
 
     fn open(&self, cx: &Cx, snapshot: &Snapshot, token: &str) -> Option<Opened> {
+        self.open_late(cx.now(), snapshot, token, Duration::ZERO)
+    }
+
+    /// The same for a token that may have expired so long ago.
+    fn open_late(&self, now: Timestamp, snapshot: &Snapshot, token: &str, late: Duration) -> Option<Opened> {
         let payload = Payload::decode(&self.0.tokens.open(token).ok()?)?;
-        let caller = snapshot.caller(cx.now(), &payload)?;
+        let is_late = now >= payload.expires_at && now < payload.expires_at.plus(late);
+        let at = if is_late { Timestamp(payload.expires_at.0 - 1) } else { now };
+        let caller = snapshot.caller(at, &payload)?;
         Some(Opened { payload, caller })
     }
 
     /// Looks into a token for somebody who shows another: an admin, a service, or its own user.
-    pub(crate) async fn show_token(&self, cx: &Cx, caller: &Caller, subject: Option<&str>) -> Result<Opened> {
-        let opened = self.subject(cx, subject).await?;
-        if caller.has_role("service") || opened.payload.user_id == caller.user_id {
+    ///
+    /// A service that began a long task for a user may finish it after the user's token has expired.
+    pub(crate) async fn show_token(
+        &self,
+        cx: &Cx,
+        caller: &Caller,
+        subject: Option<&str>,
+        allow_expired: bool,
+    ) -> Result<Opened> {
+        let late = if allow_expired { EXPIRED_WINDOW } else { Duration::ZERO };
+        let opened = self.subject(cx, subject, late).await?;
+        if caller.has_role("service") {
             return Ok(opened);
         }
-        caller.authorize(cx, VALIDATE_TOKEN, Target::new(opened.payload.audit_id.text()))?;
+        let target = Target::new(opened.payload.audit_id.text()).of_user(&opened.payload.user_id);
+        caller.authorize(cx, VALIDATE_TOKEN, target)?;
         Ok(opened)
     }
 
     pub(crate) async fn revoke_token(&self, cx: &Cx, caller: &Caller, subject: Option<&str>) -> Result<()> {
-        let payload = self.subject(cx, subject).await?.payload;
+        let payload = self.subject(cx, subject, Duration::ZERO).await?.payload;
         let target = Target::new(payload.audit_id.text()).of_user(payload.user_id);
         let grant = caller.authorize(cx, REVOKE_TOKEN, target)?;
         let (expires_at, now, grant) = (payload.expires_at, cx.now(), &grant);
         self.write(cx, grant, |tx| {
             Box::pin(async move {
                 db::revocations::insert(tx, grant, expires_at, now).await?;
-                Ok(((), db::revision::bump(tx).await?))
+                let touched = [Touched::Revocation(grant.target().to_owned())];
+                Ok(((), db::revision::bump(tx, touched).await?))
             })
         })
         .await
@@ -239,10 +272,10 @@ impl Identity {
 
     /// # Errors
     /// 404 if the token is not valid: the caller's own is.
-    async fn subject(&self, cx: &Cx, subject: Option<&str>) -> Result<Opened> {
+    async fn subject(&self, cx: &Cx, subject: Option<&str>, late: Duration) -> Result<Opened> {
         let snapshot = self.0.snapshots.current(cx).await?;
         subject
-            .and_then(|token| self.open(cx, &snapshot, token))
+            .and_then(|token| self.open_late(cx.now(), &snapshot, token, late))
             .ok_or_else(|| missing("token", "it is unknown, expired or revoked"))
     }
 }
@@ -251,7 +284,7 @@ impl Identity {
 pub(crate) fn unscoped(snapshot: &Snapshot, person: &Person, now: Timestamp) -> Result<Caller> {
     let user_domain = snapshot.domain_ref(&person.domain_id).ok_or_else(unauthorized)?;
     Ok(Caller {
-        user_id: person.id.clone(),
+        user_id: person.id.to_string(),
         user_name: person.name.clone(),
         user_domain,
         scope: TokenScope::Unscoped,
@@ -263,31 +296,8 @@ pub(crate) fn unscoped(snapshot: &Snapshot, person: &Person, now: Timestamp) -> 
 
 fn default_site(snapshot: &Snapshot, person: &Person) -> Option<Site> {
     let site = Site::Project(person.default_project_id.clone()?);
-    let is_good = snapshot.live_site(&site).is_some() && !snapshot.roles(&person.id, &site).is_empty();
+    let is_good = snapshot.live_site(&site).is_some() && !snapshot.role_ids(person, &site).is_empty();
     is_good.then_some(site)
-}
-
-fn find_domain(snapshot: &Snapshot, domain: &DomainNamed) -> Option<String> {
-    match domain {
-        DomainNamed::Id(id) => snapshot.domain(id),
-        DomainNamed::Name(name) => snapshot.domain_named(name),
-    }
-    .map(|domain| domain.id.clone())
-}
-
-fn find_project(snapshot: &Snapshot, project: &Named) -> Option<String> {
-    match project {
-        Named::Id(id) => snapshot.project(id),
-        Named::Name { name, domain } => snapshot.project_named(&find_domain(snapshot, domain)?, name),
-    }
-    .map(|project| project.id.clone())
-}
-
-fn find_person<'s>(snapshot: &'s Snapshot, user: &Named) -> Option<&'s Person> {
-    match user {
-        Named::Id(id) => snapshot.person(id),
-        Named::Name { name, domain } => snapshot.person_named(&find_domain(snapshot, domain)?, name),
-    }
 }
 
 /// The account as it was spelled, for the brake and the audit trail. Its parts were checked for their length.

@@ -8,8 +8,9 @@ use hanse_store::{Db, Step, Tx};
 use serde_json::Value;
 
 use crate::db;
-use crate::db::revision::Revision;
-use crate::model::{Assignment, Attributes, Project, Role, Site, User, checked_name};
+use crate::db::revision::{Revision, Touched};
+use crate::model::{Assignment, Attributes, Holder, Project, Role, Site, User, checked_name};
+use crate::resource::Resource;
 use crate::verbs::{
     CREATE_DOMAIN, CREATE_GRANT, CREATE_IMPLIED_ROLE, CREATE_PROJECT, CREATE_ROLE, CREATE_USER,
 };
@@ -60,7 +61,12 @@ pub async fn bootstrap(db: &Db, cx: &Cx, hasher: &PasswordHasher, spec: Bootstra
     };
     let Made { project_id, user_id, role_id } = seed.project_user(admin).await?;
     for site in [Site::Domain(DEFAULT_DOMAIN.to_owned()), Site::System] {
-        let assignment = Assignment { user_id: user_id.clone(), site, role_id: role_id.clone() };
+        let assignment = Assignment {
+            holder: Holder::User(user_id.clone()),
+            site,
+            role_id: role_id.clone(),
+            inherited: false,
+        };
         seed.assignment(&assignment).await?;
     }
     Ok(project_id)
@@ -114,8 +120,8 @@ impl Seed<'_> {
         let domain = &domain;
         self.write(CREATE_DOMAIN, DEFAULT_DOMAIN.to_owned(), |tx, grant| {
             Box::pin(async move {
-                db::projects::insert(tx, &grant, domain).await?;
-                db::revision::bump(tx).await
+                db::rows::insert(tx, &grant, domain, &db::projects::conflict(domain)).await?;
+                db::revision::bump(tx, [Touched::Place(grant.target().to_owned())]).await
             })
         })
         .await
@@ -164,8 +170,8 @@ impl Seed<'_> {
         let role = &role;
         self.write(CREATE_ROLE, id.clone(), |tx, grant| {
             Box::pin(async move {
-                db::roles::insert(tx, &grant, role).await?;
-                db::revision::bump(tx).await
+                db::rows::insert(tx, &grant, role, &role.conflict()).await?;
+                db::revision::bump(tx, [Touched::Roles]).await
             })
         })
         .await?;
@@ -182,7 +188,7 @@ impl Seed<'_> {
         self.write(CREATE_IMPLIED_ROLE, prior.to_owned(), |tx, grant| {
             Box::pin(async move {
                 db::roles::imply(tx, &grant, implied).await?;
-                db::revision::bump(tx).await
+                db::revision::bump(tx, [Touched::Roles]).await
             })
         })
         .await
@@ -195,30 +201,28 @@ impl Seed<'_> {
         let project_id = self.project(&checked_name(&wanted.project)?).await?;
         let user_id = self.user(&checked_name(&wanted.user)?, wanted.password, &project_id).await?;
         let site = Site::Project(project_id.clone());
-        let assignment = Assignment { user_id: user_id.clone(), site, role_id: role_id.clone() };
+        let assignment = Assignment {
+            holder: Holder::User(user_id.clone()),
+            site,
+            role_id: role_id.clone(),
+            inherited: false,
+        };
         self.assignment(&assignment).await?;
         Ok(Made { project_id, user_id, role_id })
     }
 
     async fn project(&self, name: &str) -> Result<String> {
-        let filter = crate::projects::Filter {
-            domain_id: Some(DEFAULT_DOMAIN.to_owned()),
-            name: Some(name.to_owned()),
-            ..crate::projects::Filter::default()
-        };
         let mut conn = self.db.read().await?;
-        let page = hanse_core::Page::default();
-        let (found, _) = db::projects::list(&mut conn, &Scope::All, &filter, &page).await?;
-        drop(conn);
-        if let Some(project) = found.into_iter().next() {
-            return Ok(project.id);
+        if let Some(id) = db::projects::named(&mut conn, DEFAULT_DOMAIN, name).await? {
+            return Ok(id);
         }
+        drop(conn);
         let (id, project) = (self.cx.hex_id(), self.place(name, false));
         let project = &project;
         self.write(CREATE_PROJECT, id.clone(), |tx, grant| {
             Box::pin(async move {
-                db::projects::insert(tx, &grant, project).await?;
-                db::revision::bump(tx).await
+                db::rows::insert(tx, &grant, project, &db::projects::conflict(project)).await?;
+                db::revision::bump(tx, [Touched::Place(grant.target().to_owned())]).await
             })
         })
         .await?;
@@ -226,18 +230,11 @@ impl Seed<'_> {
     }
 
     async fn user(&self, name: &str, password: Secret<String>, project_id: &str) -> Result<String> {
-        let filter = crate::users::Filter {
-            domain_id: Some(DEFAULT_DOMAIN.to_owned()),
-            name: Some(name.to_owned()),
-            ..crate::users::Filter::default()
-        };
         let mut conn = self.db.read().await?;
-        let page = hanse_core::Page::default();
-        let (found, _) = db::users::list(&mut conn, &Scope::All, &filter, &page).await?;
-        drop(conn);
-        if let Some(user) = found.into_iter().next() {
-            return Ok(user.id);
+        if let Some(id) = db::users::named(&mut conn, DEFAULT_DOMAIN, name).await? {
+            return Ok(id);
         }
+        drop(conn);
         crate::users::check_password(&password)?;
         let hash = self.hasher.hash(self.cx, password).await?;
         let user = User {
@@ -255,7 +252,7 @@ impl Seed<'_> {
         self.write(CREATE_USER, user.id.clone(), |tx, grant| {
             Box::pin(async move {
                 db::users::insert(tx, &grant, new, Some(hash)).await?;
-                db::revision::bump(tx).await
+                db::revision::bump(tx, [Touched::User(grant.target().to_owned())]).await
             })
         })
         .await?;
@@ -272,7 +269,7 @@ impl Seed<'_> {
         self.write(CREATE_GRANT, assignment.id(), |tx, grant| {
             Box::pin(async move {
                 db::assignments::insert(tx, &grant, assignment, now).await?;
-                db::revision::bump(tx).await
+                db::revision::bump(tx, [assignment.holder.touched()]).await
             })
         })
         .await

@@ -10,10 +10,16 @@ mod bootstrap;
 mod brake;
 mod catalog;
 mod db;
+mod filters;
+mod groups;
+mod hierarchy;
 mod model;
 mod projects;
+mod resource;
 mod roles;
+mod row;
 mod snapshot;
+mod tags;
 mod token;
 mod users;
 mod verbs;
@@ -36,11 +42,10 @@ use snapshot::Snapshots;
 
 pub const MIGRATIONS: Migrations = Migrations {
     service: "identity",
-    steps: &[Migration {
-        version: 1,
-        name: "identity",
-        sql: include_str!("../migrations/0001_identity.sql"),
-    }],
+    steps: &[
+        Migration { version: 1, name: "identity", sql: include_str!("../migrations/0001_identity.sql") },
+        Migration { version: 2, name: "groups", sql: include_str!("../migrations/0002_groups.sql") },
+    ],
 };
 
 /// The catalog's line for this service.

@@ -2,14 +2,17 @@
 
 use std::fmt;
 
-use hanse_core::{Error, Result, Timestamp};
+use hanse_core::{Error, Result};
 use serde_json::{Map, Value};
 
-pub type Attributes = Map<String, Value>;
+use crate::db::revision::Touched;
+use crate::row::row;
+
+pub(crate) type Attributes = Map<String, Value>;
 
 /// What a role is held on and a token is good for.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Site {
+pub(crate) enum Site {
     Project(String),
     Domain(String),
     System,
@@ -17,7 +20,7 @@ pub enum Site {
 
 impl Site {
     /// `scope_kind` and `scope_id` of `role_assignments`.
-    pub fn columns(&self) -> (&'static str, &str) {
+    pub(crate) fn columns(&self) -> (&'static str, &str) {
         match self {
             Site::Project(id) => ("project", id),
             Site::Domain(id) => ("domain", id),
@@ -25,7 +28,7 @@ impl Site {
         }
     }
 
-    pub fn from_columns(kind: &str, id: String) -> Result<Site> {
+    pub(crate) fn from_columns(kind: &str, id: String) -> Result<Site> {
         match kind {
             "project" => Ok(Site::Project(id)),
             "domain" => Ok(Site::Domain(id)),
@@ -35,81 +38,135 @@ impl Site {
     }
 }
 
-#[derive(Clone, Debug)]
-pub struct User {
-    pub id: String,
-    pub domain_id: String,
-    pub name: String,
-    pub enabled: bool,
-    pub default_project_id: Option<String>,
-    pub token_epoch: i64,
-    pub options: Attributes,
-    pub extra: Attributes,
-    pub created_at: Timestamp,
+row! {
+    User in "users" {
+        domain_id: String,
+        name: String,
+        enabled: bool,
+        default_project_id: Option<String>,
+        token_epoch: i64,
+        options: Attributes as Json,
+        extra: Attributes as Json,
+    }
 }
 
-/// A project or, with `is_domain`, a domain (whose `domain_id` and `parent_id` are empty).
-#[derive(Clone, Debug)]
-pub struct Project {
-    pub id: String,
-    pub domain_id: String,
-    pub parent_id: String,
-    pub is_domain: bool,
-    pub name: String,
-    pub description: String,
-    pub enabled: bool,
-    pub tags: Vec<String>,
-    pub options: Attributes,
-    pub extra: Attributes,
-    pub token_epoch: i64,
-    pub created_at: Timestamp,
+row! {
+    /// A project or, with `is_domain`, a domain (whose `domain_id` and `parent_id` are empty).
+    Project in "projects" {
+        domain_id: String,
+        parent_id: String,
+        is_domain: bool,
+        name: String,
+        description: String,
+        enabled: bool,
+        tags: Vec<String> as Json,
+        options: Attributes as Json,
+        extra: Attributes as Json,
+        token_epoch: i64,
+    }
 }
 
-#[derive(Clone, Debug)]
-pub struct Role {
-    pub id: String,
-    pub domain_id: String,
-    pub name: String,
-    pub description: Option<String>,
-    pub options: Attributes,
-    pub extra: Attributes,
-    pub created_at: Timestamp,
+row! {
+    /// `domain_id` is empty for roles that are good in every domain.
+    Role in "roles" {
+        domain_id: String,
+        name: String,
+        description: Option<String>,
+        options: Attributes as Json,
+        extra: Attributes as Json,
+    }
 }
 
-/// A user holds a role somewhere.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Assignment {
-    pub user_id: String,
-    pub site: Site,
-    pub role_id: String,
+row! {
+    Group in "user_groups" {
+        domain_id: String,
+        name: String,
+        description: String,
+        extra: Attributes as Json,
+    }
+}
+
+/// Who holds a role.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Holder {
+    User(String),
+    Group(String),
+}
+
+impl Holder {
+    /// `actor_kind` and `actor_id` of `role_assignments`.
+    pub(crate) fn columns(&self) -> (&'static str, &str) {
+        match self {
+            Holder::User(id) => ("user", id),
+            Holder::Group(id) => ("group", id),
+        }
+    }
+
+    pub(crate) fn from_columns(kind: &str, id: String) -> Result<Holder> {
+        match kind {
+            "user" => Ok(Holder::User(id)),
+            "group" => Ok(Holder::Group(id)),
+            other => Err(Error::internal(format!("a role assignment has the unknown holder {other}"))),
+        }
+    }
+
+    /// What of the snapshot an assignment to it changes.
+    pub(crate) fn touched(&self) -> Touched {
+        match self {
+            Holder::User(id) => Touched::User(id.clone()),
+            Holder::Group(id) => Touched::Group(id.clone()),
+        }
+    }
+}
+
+/// Somebody holds a role somewhere or, if it is inherited, on all projects below.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Assignment {
+    pub(crate) holder: Holder,
+    pub(crate) site: Site,
+    pub(crate) role_id: String,
+    pub(crate) inherited: bool,
 }
 
 impl Assignment {
     /// The id of its row, and its name in the audit trail.
-    pub fn id(&self) -> String {
-        let (kind, id) = self.site.columns();
-        format!("user:{}/{kind}:{id}/role:{}", self.user_id, self.role_id)
+    pub(crate) fn id(&self) -> String {
+        let ((actor, actor_id), (scope, scope_id)) = (self.holder.columns(), self.site.columns());
+        let end = if self.inherited { "/inherited" } else { "" };
+        format!("{actor}:{actor_id}/{scope}:{scope_id}/role:{}{end}", self.role_id)
     }
 }
 
 /// Whether the options say that the object must not be changed.
-pub fn is_immutable(options: &Attributes) -> bool {
+pub(crate) fn is_immutable(options: &Attributes) -> bool {
     options.get("immutable") == Some(&Value::Bool(true))
 }
 
+/// 403 for what its owner has protected.
+pub(crate) fn immutable(what: &str, id: &str) -> Error {
+    Error::forbidden(format!(
+        "Unable to change or delete immutable {what} resource: {id}. Set resource option \"immutable\" to false first."
+    ))
+}
+
+/// An id that may be none, as JSON.
+pub(crate) fn or_null(id: &str) -> Value {
+    if id.is_empty() { Value::Null } else { Value::String(id.to_owned()) }
+}
+
 /// 404 in Keystone's words.
-pub fn missing(what: &str, id: impl fmt::Display) -> Error {
+pub(crate) fn missing(what: &str, id: impl fmt::Display) -> Error {
     Error::new(hanse_core::Kind::NotFound, format!("Could not find {what}: {id}."))
 }
 
 /// 409 in Keystone's words.
-pub fn duplicate(what: &str, name: &str, domain_id: &str) -> String {
+pub(crate) fn duplicate(what: &str, name: &str, domain_id: &str) -> String {
     let place = if domain_id.is_empty() { String::new() } else { format!(" at domain ID {domain_id}") };
     format!("Conflict occurred attempting to store {what} - Duplicate entry found with name {name}{place}.")
 }
 
 /// The one answer to every login and every token that is not good: it tells nothing of the reason.
-pub fn unauthorized() -> Error {
+pub(crate) fn unauthorized() -> Error {
     Error::unauthorized("The request you have made requires authentication.")
 }
 
@@ -117,14 +174,14 @@ pub fn unauthorized() -> Error {
 const EXTRA_MAX: usize = 16 * 1024;
 
 /// Checks a name as Keystone does, which ignores space around it.
-pub fn checked_name(name: &str) -> Result<String> {
+pub(crate) fn checked_name(name: &str) -> Result<String> {
     let name = name.trim();
     hanse_core::check_name("name", name)?;
     Ok(name.to_owned())
 }
 
 /// What a client may attach to an object under names of its own: whatever is not read-only, up to a limit.
-pub fn checked_extra(mut extra: Attributes) -> Result<Attributes> {
+pub(crate) fn checked_extra(mut extra: Attributes) -> Result<Attributes> {
     for read_only in ["id", "links", "password_expires_at", "is_domain"] {
         extra.remove(read_only);
     }
@@ -136,7 +193,7 @@ pub fn checked_extra(mut extra: Attributes) -> Result<Attributes> {
 }
 
 /// Changes the options as a client asks: `null` takes one away. Only `immutable` is known.
-pub fn set_options(options: &mut Attributes, changes: Attributes) -> Result<()> {
+pub(crate) fn set_options(options: &mut Attributes, changes: Attributes) -> Result<()> {
     for (key, value) in changes {
         match (key.as_str(), value) {
             ("immutable", Value::Null) => {
@@ -153,7 +210,7 @@ pub fn set_options(options: &mut Attributes, changes: Attributes) -> Result<()> 
 }
 
 /// A domain that the client names must be its object's own: nothing moves between domains.
-pub fn check_same_domain(asked: Option<&str>, own: &str) -> Result<()> {
+pub(crate) fn check_same_domain(asked: Option<&str>, own: &str) -> Result<()> {
     match asked {
         Some(asked) if asked != own => Err(Error::bad_request("Cannot change Domain ID.")),
         _ => Ok(()),
@@ -161,7 +218,7 @@ pub fn check_same_domain(asked: Option<&str>, own: &str) -> Result<()> {
 }
 
 /// Tells `null` (`Some(None)`) from a field that is not there (`None`).
-pub fn nullable<'de, D, T>(deserializer: D) -> std::result::Result<Option<Option<T>>, D::Error>
+pub(crate) fn nullable<'de, D, T>(deserializer: D) -> std::result::Result<Option<Option<T>>, D::Error>
 where
     D: serde::Deserializer<'de>,
     T: serde::Deserialize<'de>,

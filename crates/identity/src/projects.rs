@@ -1,18 +1,19 @@
 //! Projects and domains, which are projects at the root.
 
-use hanse_core::{Cx, Error, Page, Result, check_text};
+use hanse_core::{Cx, Error, Kind, Page, Result, check_text};
 use hanse_policy::{Caller, Scope, Target, TokenScope};
 use hanse_store::{Conn, Tx};
+use hanse_web::Params;
 use serde::Deserialize;
 
 use crate::Identity;
 use crate::bootstrap::DEFAULT_DOMAIN;
 use crate::db;
+use crate::db::revision::Touched;
 use crate::model::{
-    Attributes, Project, Site, check_same_domain, checked_extra, checked_name, is_immutable, missing,
-    nullable, set_options,
+    Attributes, Holder, Project, Site, check_same_domain, checked_extra, checked_name, immutable,
+    is_immutable, missing, nullable, set_options,
 };
-use crate::roles::immutable;
 use crate::users::home_domain;
 use crate::verbs::{
     AUTH_DOMAINS, AUTH_PROJECTS, CREATE_DOMAIN, CREATE_PROJECT, DELETE_DOMAIN, DELETE_PROJECT, LIST_DOMAINS,
@@ -47,6 +48,7 @@ pub(crate) struct Update {
     name: Option<String>,
     domain_id: Option<String>,
     parent_id: Option<String>,
+    is_domain: Option<bool>,
     #[serde(default, deserialize_with = "nullable")]
     description: Option<Option<String>>,
     enabled: Option<bool>,
@@ -57,20 +59,18 @@ pub(crate) struct Update {
     extra: Attributes,
 }
 
+/// What a list is narrowed by: the client's query and, if there are, ids.
 #[derive(Debug, Default)]
 pub(crate) struct Filter {
     pub(crate) is_domain: bool,
-    pub(crate) domain_id: Option<String>,
-    pub(crate) parent_id: Option<String>,
-    pub(crate) name: Option<String>,
-    pub(crate) enabled: Option<bool>,
+    pub(crate) params: Params,
     pub(crate) ids: Option<Vec<String>>,
 }
 
 pub(crate) async fn create(identity: &Identity, cx: &Cx, caller: &Caller, new: Create) -> Result<Project> {
     let id = cx.hex_id();
     if new.is_domain == Some(true) {
-        return Err(Error::bad_request("Create a domain with POST /v3/domains."));
+        return create_domain(identity, cx, caller, new).await;
     }
     let home = new.domain_id.clone().unwrap_or_else(|| home_domain(caller));
     let grant = caller.authorize(cx, CREATE_PROJECT, Target::new(&id).in_domain(&home))?;
@@ -81,9 +81,10 @@ pub(crate) async fn create(identity: &Identity, cx: &Cx, caller: &Caller, new: C
         .write(cx, grant, |tx| {
             Box::pin(async move {
                 let parent = match parent_id {
-                    None => require_domain(tx, home).await?,
-                    Some(parent_id) => parent(tx, parent_id).await?,
-                };
+                    None => require_domain(tx, home).await,
+                    Some(parent_id) => parent(tx, parent_id).await,
+                }
+                .map_err(not_there)?;
                 let own = if parent.is_domain { &parent.id } else { &parent.domain_id };
                 if domain_id.as_ref().is_some_and(|asked| asked != own) {
                     return Err(Error::bad_request("The parent of the project is in another domain."));
@@ -91,8 +92,9 @@ pub(crate) async fn create(identity: &Identity, cx: &Cx, caller: &Caller, new: C
                 let mut project = new.clone();
                 project.domain_id.clone_from(own);
                 project.parent_id = parent.id;
-                db::projects::insert(tx, grant, &project).await?;
-                Ok((project, db::revision::bump(tx).await?))
+                db::rows::insert(tx, grant, &project, &db::projects::conflict(&project)).await?;
+                let revision = db::revision::bump(tx, touched(grant)).await?;
+                Ok((project, revision))
             })
         })
         .await
@@ -113,8 +115,8 @@ pub(crate) async fn create_domain(
     identity
         .write(cx, grant, |tx| {
             Box::pin(async move {
-                db::projects::insert(tx, grant, new).await?;
-                Ok(((), db::revision::bump(tx).await?))
+                db::rows::insert(tx, grant, new, &db::projects::conflict(new)).await?;
+                Ok(((), db::revision::bump(tx, touched(grant)).await?))
             })
         })
         .await?;
@@ -141,6 +143,15 @@ impl Create {
         set_options(&mut project.options, self.options)?;
         Ok(project)
     }
+}
+
+fn touched(grant: &hanse_policy::Grant) -> Vec<Touched> {
+    vec![Touched::Place(grant.target().to_owned())]
+}
+
+/// A parent that is not there is the client's mistake and no missing resource, as in Keystone.
+fn not_there(error: Error) -> Error {
+    if error.kind() == Kind::NotFound { Error::bad_request(error.message()) } else { error }
 }
 
 /// A project to create another below.
@@ -193,7 +204,7 @@ pub(crate) async fn show_domain(identity: &Identity, caller: &Caller, id: &str) 
         TokenScope::Unscoped | TokenScope::System => None,
     };
     let scope = match (caller.scope(SHOW_DOMAIN)?, own) {
-        (scope, _) if caller.is_admin() => scope,
+        (scope, _) if caller.is_admin() || caller.is_system_reader() => scope,
         (_, Some(own)) => Scope::Domain(own.clone()),
         (_, None) => return Err(missing("domain", id)),
     };
@@ -227,7 +238,7 @@ pub(crate) async fn list_of_user(
     if db::users::show(&mut conn, &scope, user_id).await?.is_none() {
         return Err(missing("user", user_id));
     }
-    let sites = snapshot.sites(user_id).into_iter();
+    let sites = snapshot.person(user_id).map(|person| snapshot.sites(person)).unwrap_or_default().into_iter();
     filter.ids = Some(
         sites
             .filter_map(|site| match site {
@@ -250,13 +261,13 @@ pub(crate) async fn list_own(
     let scope = caller.scope(if is_domain { AUTH_DOMAINS } else { AUTH_PROJECTS })?;
     debug_assert!(scope == Scope::All, "the rule is that the caller has roles there");
     let snapshot = identity.0.snapshots.current(cx).await?;
-    let sites = snapshot.sites(&caller.user_id).into_iter();
-    let live = sites.filter(|site| snapshot.live_site(site).is_some());
+    let sites = snapshot.person(&caller.user_id).map(|person| snapshot.sites(person)).unwrap_or_default();
+    let live = sites.into_iter().filter(|site| snapshot.live_site(site).is_some());
     let ids = live.filter_map(|site| match (site, is_domain) {
         (Site::Project(id), false) | (Site::Domain(id), true) => Some(id),
         _ => None,
     });
-    let filter = Filter { is_domain, ids: Some(ids.collect()), ..Filter::default() };
+    let filter = Filter { is_domain, params: Params::default(), ids: Some(ids.collect()) };
     let mut conn = identity.0.db.read().await?;
     db::projects::list(&mut conn, &scope, &filter, page).await
 }
@@ -270,10 +281,10 @@ pub(crate) async fn update(
 ) -> Result<Project> {
     let project = show(identity, caller, id).await?;
     let target = Target::new(id).in_domain(&project.domain_id).in_project(id);
-    let grant = caller.authorize(cx, UPDATE_PROJECT, target)?;
     if project.is_domain {
-        return Err(Error::forbidden("Change a domain with PATCH /v3/domains."));
+        return update_domain(identity, cx, caller, id, change).await;
     }
+    let grant = caller.authorize(cx, UPDATE_PROJECT, target)?;
     apply(identity, cx, &grant, &project, change).await
 }
 
@@ -299,6 +310,9 @@ async fn apply(
     check_same_domain(change.domain_id.as_deref(), &old.domain_id)?;
     if change.parent_id.as_deref().is_some_and(|asked| asked != old.parent_id) {
         return Err(Error::forbidden("A project cannot be moved below another."));
+    }
+    if change.is_domain.is_some_and(|asked| asked != old.is_domain) {
+        return Err(Error::bad_request("Update of `is_domain` is not allowed."));
     }
     if let Some(Some(description)) = &change.description {
         check_text("description", description, DESCRIPTION_MAX)?;
@@ -333,8 +347,11 @@ async fn apply(
                 project.extra.extend(change.extra.clone());
                 let extra = checked_extra(project.extra)?;
                 project.extra = extra;
-                db::projects::update(tx, grant, &project).await?;
-                Ok((project, db::revision::bump_keeping_an_admin(tx).await?))
+                db::rows::update(tx, grant, &project, &db::projects::conflict(&project)).await?;
+                // The end of a domain's tokens touches all that is in it.
+                let ends_tokens = is_domain && change.enabled == Some(false);
+                let touched = if ends_tokens { vec![Touched::Everything] } else { touched(grant) };
+                Ok((project, db::revision::bump_keeping_an_admin(tx, touched).await?))
             })
         })
         .await
@@ -370,28 +387,50 @@ async fn set_enabled(
     Ok(())
 }
 
-pub(crate) async fn delete(identity: &Identity, cx: &Cx, caller: &Caller, id: &str) -> Result<()> {
+/// Deletes a project that has none below it or, with `cascade`, all that are below it too, which must be disabled.
+pub(crate) async fn delete(
+    identity: &Identity,
+    cx: &Cx,
+    caller: &Caller,
+    id: &str,
+    cascade: bool,
+) -> Result<()> {
     let project = show(identity, caller, id).await?;
     let target = Target::new(id).in_domain(&project.domain_id).in_project(id);
-    let grant = caller.authorize(cx, DELETE_PROJECT, target)?;
     if project.is_domain {
-        return Err(Error::forbidden("Delete a domain with DELETE /v3/domains."));
+        return delete_domain(identity, cx, caller, id).await;
     }
+    let grant = caller.authorize(cx, DELETE_PROJECT, target)?;
     let grant = &grant;
     identity
         .write(cx, grant, |tx| {
             Box::pin(async move {
                 let project = find(tx, id).await?.ok_or_else(|| missing("project", id))?;
-                if is_immutable(&project.options) {
-                    return Err(immutable("project", id));
-                }
-                if db::projects::has_children(tx, id, false).await? {
+                let below = db::projects::below(tx, id).await?;
+                if !below.is_empty() && !cascade {
                     return Err(Error::forbidden(format!(
-                        "Cannot delete the project {id} since it is not a leaf in the hierarchy."
+                        "Cannot delete the project {id} since it is not a leaf in the hierarchy. Use the cascade \
+                         option if you want to delete a whole subtree."
                     )));
                 }
-                db::projects::delete(tx, grant).await?;
-                Ok(((), db::revision::bump_keeping_an_admin(tx).await?))
+                if below.iter().any(|below| below.enabled) {
+                    return Err(Error::forbidden(format!(
+                        "Cannot delete project {id} since its subtree contains enabled projects."
+                    )));
+                }
+                let mut touched = Vec::new();
+                // Those farthest down first.
+                for gone in below.iter().rev().chain([&project]) {
+                    if is_immutable(&gone.options) {
+                        return Err(immutable("project", &gone.id));
+                    }
+                    let holders = db::assignments::holders(tx, "scope_id", &gone.id).await?;
+                    touched.extend(holders.iter().map(Holder::touched));
+                    touched.push(Touched::Place(gone.id.clone()));
+                    db::projects::delete(tx, &gone.id).await?;
+                }
+                debug_assert!(touched.contains(&Touched::Place(grant.target().to_owned())));
+                Ok(((), db::revision::bump_keeping_an_admin(tx, touched).await?))
             })
         })
         .await
@@ -417,13 +456,13 @@ pub(crate) async fn delete_domain(identity: &Identity, cx: &Cx, caller: &Caller,
                     return Err(immutable("domain", id));
                 }
                 db::projects::delete_domain(tx, grant).await?;
-                Ok(((), db::revision::bump_keeping_an_admin(tx).await?))
+                Ok(((), db::revision::bump_keeping_an_admin(tx, [Touched::Everything]).await?))
             })
         })
         .await
 }
 
-fn checked_tags(tags: Vec<String>) -> Result<Vec<String>> {
+pub(crate) fn checked_tags(tags: Vec<String>) -> Result<Vec<String>> {
     if tags.len() > TAGS_MAX {
         return Err(Error::bad_request(format!("a project has at most {TAGS_MAX} tags")));
     }

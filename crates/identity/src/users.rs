@@ -4,12 +4,14 @@ use std::net::IpAddr;
 
 use hanse_core::{Cx, Error, Page, Result, Secret};
 use hanse_crypto::PASSWORD_MAX;
-use hanse_policy::{Caller, Scope, Target, TokenScope};
+use hanse_policy::{Caller, Grant, Scope, Target, TokenScope};
+use hanse_web::Params;
 use serde::Deserialize;
 
 use crate::Identity;
 use crate::auth::{Named, unscoped};
 use crate::db;
+use crate::db::revision::Touched;
 use crate::model::{
     Attributes, User, check_same_domain, checked_extra, checked_name, missing, nullable, set_options,
 };
@@ -44,13 +46,6 @@ pub(crate) struct Update {
     extra: Attributes,
 }
 
-#[derive(Debug, Default)]
-pub(crate) struct Filter {
-    pub(crate) domain_id: Option<String>,
-    pub(crate) name: Option<String>,
-    pub(crate) enabled: Option<bool>,
-}
-
 pub(crate) async fn create(identity: &Identity, cx: &Cx, caller: &Caller, new: Create) -> Result<User> {
     let id = cx.hex_id();
     let domain_id = new.domain_id.unwrap_or_else(|| home_domain(caller));
@@ -74,7 +69,7 @@ pub(crate) async fn create(identity: &Identity, cx: &Cx, caller: &Caller, new: C
             Box::pin(async move {
                 require_domain(tx, &new.domain_id).await?;
                 db::users::insert(tx, grant, new, hash).await?;
-                Ok(((), db::revision::bump(tx).await?))
+                Ok(((), db::revision::bump(tx, touched(grant)).await?))
             })
         })
         .await?;
@@ -90,12 +85,12 @@ pub(crate) async fn show(identity: &Identity, caller: &Caller, id: &str) -> Resu
 pub(crate) async fn list(
     identity: &Identity,
     caller: &Caller,
-    filter: &Filter,
+    params: &Params,
     page: &Page,
 ) -> Result<(Vec<User>, bool)> {
     let scope = caller.scope(LIST_USERS)?;
     let mut conn = identity.0.db.read().await?;
-    db::users::list(&mut conn, &scope, filter, page).await
+    db::users::list(&mut conn, &scope, params, page).await
 }
 
 pub(crate) async fn update(
@@ -143,7 +138,7 @@ pub(crate) async fn update(
                 if let Some(hash) = password {
                     db::users::set_password(tx, grant, hash.as_deref(), now).await?;
                 }
-                Ok((user, db::revision::bump_keeping_an_admin(tx).await?))
+                Ok((user, db::revision::bump_keeping_an_admin(tx, touched(grant)).await?))
             })
         })
         .await
@@ -156,11 +151,16 @@ pub(crate) async fn delete(identity: &Identity, cx: &Cx, caller: &Caller, id: &s
     identity
         .write(cx, grant, |tx| {
             Box::pin(async move {
-                db::users::delete(tx, grant).await?;
-                Ok(((), db::revision::bump_keeping_an_admin(tx).await?))
+                db::users::clear(tx, grant).await?;
+                db::rows::delete::<User>(tx, grant).await?;
+                Ok(((), db::revision::bump_keeping_an_admin(tx, touched(grant)).await?))
             })
         })
         .await
+}
+
+fn touched(grant: &Grant) -> Vec<Touched> {
+    vec![Touched::User(grant.target().to_owned())]
 }
 
 /// Changes the user's own password. The old one is all that it takes: a token may have died with it.
@@ -186,7 +186,7 @@ pub(crate) async fn change_password(
                 if db::users::set_password(tx, grant, Some(hash), now).await? == 0 {
                     return Err(missing("user", grant.target()));
                 }
-                Ok(((), db::revision::bump(tx).await?))
+                Ok(((), db::revision::bump(tx, touched(grant)).await?))
             })
         })
         .await

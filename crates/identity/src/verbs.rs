@@ -11,55 +11,74 @@ macro_rules! verbs {
 
 verbs! {
     AUTHENTICATE = "authenticate", Authenticated;
-    VALIDATE_TOKEN = "validate_token", Owner;
+    VALIDATE_TOKEN = "validate_token", OwnerOrSystemReader;
     REVOKE_TOKEN = "revoke_token", Owner;
     AUTH_CATALOG = "get_auth_catalog", Authenticated;
     AUTH_PROJECTS = "get_auth_projects", Authenticated;
     AUTH_DOMAINS = "get_auth_domains", Authenticated;
     AUTH_SYSTEM = "get_auth_system", Authenticated;
 
-    CREATE_USER = "create_user", Admin;
+    CREATE_USER = "create_user", DomainManager;
     SHOW_USER = "get_user", OwnerOrDomainReader;
     LIST_USERS = "list_users", DomainReader;
-    UPDATE_USER = "update_user", Admin;
-    DELETE_USER = "delete_user", Admin;
+    UPDATE_USER = "update_user", DomainManager;
+    DELETE_USER = "delete_user", DomainManager;
     CHANGE_PASSWORD = "change_password", Owner;
     LIST_USER_PROJECTS = "list_user_projects", OwnerOrDomainReader;
 
-    CREATE_PROJECT = "create_project", Admin;
+    CREATE_PROJECT = "create_project", DomainManager;
     SHOW_PROJECT_OF_DOMAIN = "get_project", DomainReader;
     SHOW_PROJECT = "get_project", ProjectReader;
     LIST_PROJECTS = "list_projects", DomainReader;
-    UPDATE_PROJECT = "update_project", Admin;
-    DELETE_PROJECT = "delete_project", Admin;
+    UPDATE_PROJECT = "update_project", DomainManager;
+    DELETE_PROJECT = "delete_project", DomainManager;
+
+    UPDATE_PROJECT_TAGS = "update_project_tags", Admin;
+    CREATE_PROJECT_TAG = "create_project_tag", Admin;
+    DELETE_PROJECT_TAGS = "delete_project_tags", Admin;
+    DELETE_PROJECT_TAG = "delete_project_tag", Admin;
 
     CREATE_DOMAIN = "create_domain", Admin;
     SHOW_DOMAIN = "get_domain", Authenticated;
-    LIST_DOMAINS = "list_domains", Admin;
+    LIST_DOMAINS = "list_domains", DomainReader;
     UPDATE_DOMAIN = "update_domain", Admin;
     DELETE_DOMAIN = "delete_domain", Admin;
 
     CREATE_ROLE = "create_role", Admin;
-    SHOW_ROLE = "get_role", Admin;
-    LIST_ROLES = "list_roles", Admin;
+    SHOW_ROLE = "get_role", SystemReaderOrDomainManager;
+    LIST_ROLES = "list_roles", SystemReaderOrDomainManager;
     UPDATE_ROLE = "update_role", Admin;
     DELETE_ROLE = "delete_role", Admin;
     CREATE_IMPLIED_ROLE = "create_implied_role", Admin;
+    SHOW_IMPLIED_ROLE = "get_implied_role", SystemReader;
+    LIST_IMPLIED_ROLES = "list_implied_roles", SystemReader;
+    DELETE_IMPLIED_ROLE = "delete_implied_role", Admin;
 
-    CREATE_GRANT = "create_grant", Admin;
-    CHECK_GRANT = "check_grant", Admin;
-    LIST_GRANTS = "list_grants", Admin;
-    REVOKE_GRANT = "revoke_grant", Admin;
+    CREATE_GROUP = "create_group", DomainManager;
+    SHOW_GROUP = "get_group", DomainReader;
+    LIST_GROUPS = "list_groups", DomainReader;
+    UPDATE_GROUP = "update_group", DomainManager;
+    DELETE_GROUP = "delete_group", DomainManager;
+    LIST_GROUPS_FOR_USER = "list_groups_for_user", OwnerOrDomainReader;
+    LIST_USERS_IN_GROUP = "list_users_in_group", DomainReader;
+    CHECK_USER_IN_GROUP = "check_user_in_group", DomainReader;
+    ADD_USER_TO_GROUP = "add_user_to_group", DomainManager;
+    REMOVE_USER_FROM_GROUP = "remove_user_from_group", DomainManager;
+
+    CREATE_GRANT = "create_grant", DomainManager;
+    CHECK_GRANT = "check_grant", DomainReader;
+    LIST_GRANTS = "list_grants", DomainReader;
+    REVOKE_GRANT = "revoke_grant", DomainManager;
     CREATE_SYSTEM_GRANT = "create_system_grant_for_user", Admin;
-    CHECK_SYSTEM_GRANT = "check_system_grant_for_user", Admin;
-    LIST_SYSTEM_GRANTS = "list_system_grants_for_user", Admin;
+    CHECK_SYSTEM_GRANT = "check_system_grant_for_user", SystemReader;
+    LIST_SYSTEM_GRANTS = "list_system_grants_for_user", SystemReader;
     REVOKE_SYSTEM_GRANT = "revoke_system_grant_for_user", Admin;
-    LIST_ROLE_ASSIGNMENTS = "list_role_assignments", Admin;
+    LIST_ROLE_ASSIGNMENTS = "list_role_assignments", DomainReader;
 
     SHOW_REGION = "get_region", Authenticated;
     LIST_REGIONS = "list_regions", Authenticated;
-    SHOW_SERVICE = "get_service", Admin;
-    LIST_SERVICES = "list_services", Admin;
-    SHOW_ENDPOINT = "get_endpoint", Admin;
-    LIST_ENDPOINTS = "list_endpoints", Admin;
+    SHOW_SERVICE = "get_service", SystemReader;
+    LIST_SERVICES = "list_services", SystemReader;
+    SHOW_ENDPOINT = "get_endpoint", SystemReader;
+    LIST_ENDPOINTS = "list_endpoints", SystemReader;
 }

@@ -54,6 +54,11 @@ impl Caller {
         self.has_role("admin")
     }
 
+    /// Keystone's system reader: may look at everything, and change nothing.
+    pub fn is_system_reader(&self) -> bool {
+        self.scope == TokenScope::System && self.has_role("reader")
+    }
+
     pub fn project(&self) -> Option<&ProjectRef> {
         match &self.scope {
             TokenScope::Project(project) => Some(project),

@@ -165,10 +165,11 @@ impl Caller {
             }
             _ => None,
         };
-        let domain = || match &self.scope {
-            TokenScope::Domain(domain) if self.has_role("reader") => Some(Scope::Domain(domain.id.clone())),
+        let domain = |role: &str| match &self.scope {
+            TokenScope::Domain(domain) if self.has_role(role) => Some(Scope::Domain(domain.id.clone())),
             _ => None,
         };
+        let system = || self.is_system_reader().then_some(Scope::All);
         let user = || Some(Scope::User(self.user_id.clone()));
         match verb.rule {
             Rule::Authenticated => Some(Scope::All),
@@ -177,8 +178,13 @@ impl Caller {
             Rule::ProjectMember => project("member"),
             Rule::ProjectManager => project("manager"),
             Rule::Owner => user(),
-            Rule::DomainReader => domain(),
-            Rule::OwnerOrDomainReader => domain().or_else(user),
+            Rule::SystemReader => system(),
+            Rule::DomainReader => system().or_else(|| domain("reader")),
+            Rule::DomainManager => domain("manager"),
+            Rule::SystemReaderOrDomainManager => system().or_else(|| domain("manager")),
+            Rule::OwnerOrDomainReader => system().or_else(|| domain("reader")).or_else(user),
+            Rule::OwnerOrSystemReader => system().or_else(user),
+            Rule::Service => self.has_role("service").then_some(Scope::All),
         }
         .ok_or_else(|| forbidden(verb))
     }

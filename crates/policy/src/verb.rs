@@ -18,10 +18,20 @@ pub enum Rule {
     ProjectManager,
     /// The user that the target belongs to, or admin.
     Owner,
-    /// Role `reader` in the domain of the target (or admin): Keystone's domain reader.
+    /// Role `reader` for the whole system, or admin: Keystone's system reader.
+    SystemReader,
+    /// Role `reader` in the domain of the target, a system reader, or admin: Keystone's domain reader.
     DomainReader,
-    /// The owner, a domain reader, or admin.
+    /// Role `manager` in the domain of the target, or admin: the domain manager of SCS-0302.
+    DomainManager,
+    /// What a domain manager must see to do its work: role `manager` in any domain, a system reader, or admin.
+    SystemReaderOrDomainManager,
+    /// The owner, a domain reader, a system reader, or admin.
     OwnerOrDomainReader,
+    /// The owner, a system reader, or admin.
+    OwnerOrSystemReader,
+    /// Role `service`, or admin.
+    Service,
 }
 
 impl Rule {
@@ -45,8 +55,13 @@ impl Rule {
                 Rule::ProjectMember => in_project("member"),
                 Rule::ProjectManager => in_project("manager"),
                 Rule::Owner => owner(),
-                Rule::DomainReader => in_domain("reader"),
-                Rule::OwnerOrDomainReader => owner() || in_domain("reader"),
+                Rule::SystemReader => caller.is_system_reader(),
+                Rule::DomainReader => in_domain("reader") || caller.is_system_reader(),
+                Rule::DomainManager => in_domain("manager"),
+                Rule::SystemReaderOrDomainManager => caller.is_system_reader() || in_domain("manager"),
+                Rule::OwnerOrDomainReader => owner() || in_domain("reader") || caller.is_system_reader(),
+                Rule::OwnerOrSystemReader => owner() || caller.is_system_reader(),
+                Rule::Service => caller.has_role("service"),
             }
     }
 }

@@ -1,97 +1,97 @@
+//! Grants, on every kind of place and for every kind of holder, and the list of all of them.
+
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::{FromRequestParts, RawPathParams, State};
 use hanse_core::{Error, Result};
-use hanse_web::{Call, Params, Reply};
+use hanse_web::{Call, Failure, Params, Reply};
 use http::StatusCode;
+use http::request::Parts;
 use serde_json::{Value, json};
 
-use super::{list, roles};
+use super::{list, resource};
 use crate::Identity;
-use crate::assignments::{self, Filter, Held};
-use crate::model::{Assignment, Site};
-use crate::snapshot::Snapshot;
+use crate::assignments::{self, Spot};
+use crate::model::{Assignment, Holder, Site};
+use crate::snapshot::{Filter, Held, Snapshot};
 
-fn assignment(site: Site, user_id: String, role_id: String) -> Assignment {
-    Assignment { user_id, site, role_id }
+/// What the path of a grant names, with the role if it names one.
+pub(crate) struct Named {
+    spot: Spot,
+    role: Option<String>,
 }
 
-/// `projects/P`, `domains/D` or `system`.
-fn site_path(site: &Site) -> String {
-    match site {
+impl Named {
+    fn assignment(self) -> Result<Assignment> {
+        let role = self.role.ok_or_else(|| Error::internal("a grant's path without a role"))?;
+        Ok(self.spot.with(role))
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Named {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Named, Failure> {
+        let lost = || Error::internal("a grant's path without what it must name");
+        let params = RawPathParams::from_request_parts(parts, state).await.map_err(|_| lost())?;
+        let get = |key: &str| params.iter().find(|(name, _)| *name == key).map(|(_, value)| value.to_owned());
+        let site = match (get("project"), get("domain")) {
+            (Some(id), _) => Site::Project(id),
+            (None, Some(id)) => Site::Domain(id),
+            (None, None) => Site::System,
+        };
+        let user = get("user").map(Holder::User);
+        let holder = user.or_else(|| get("group").map(Holder::Group)).ok_or_else(lost)?;
+        let inherited = parts.uri.path().ends_with("/inherited_to_projects");
+        Ok(Named { spot: Spot { holder, site, inherited }, role: get("role") })
+    }
+}
+
+/// `projects/P/users/U/roles`
+fn path(site: &Site, holder: &Holder) -> String {
+    let (kind, id) = holder.columns();
+    let place = match site {
         Site::Project(id) => format!("projects/{id}"),
         Site::Domain(id) => format!("domains/{id}"),
         Site::System => "system".to_owned(),
-    }
-}
-
-async fn list_at(
-    identity: &Identity,
-    call: &Call,
-    params: &Params,
-    site: Site,
-    user: &str,
-) -> Reply<Json<Value>> {
-    let path = format!("{}/users/{user}/roles", site_path(&site));
-    let page = list::page(params)?;
-    let (found, more) = assignments::list(identity, &call.caller, user, site, &page).await?;
-    let rows = found.iter().map(|role| roles::view(identity, role)).collect();
-    Ok(list::view(identity, params, &path, "roles", rows, more))
-}
-
-/// The four handlers of one kind of scope. `$path` is what stands in the URL before the role, `$site` what it names.
-macro_rules! handlers {
-    ($list:ident, $check:ident, $create:ident, $delete:ident, ($($part:ident),*) => $site:expr) => {
-        pub(crate) async fn $list(
-            State(identity): State<Identity>,
-            call: Call,
-            Path(($($part,)* user,)): Path<($(handlers!(@string $part),)* String,)>,
-            params: Params,
-        ) -> Reply<Json<Value>> {
-            list_at(&identity, &call, &params, $site, &user).await
-        }
-
-        pub(crate) async fn $check(
-            State(identity): State<Identity>,
-            call: Call,
-            Path(($($part,)* user, role)): Path<($(handlers!(@string $part),)* String, String)>,
-        ) -> Reply<StatusCode> {
-            assignments::check(&identity, &call.caller, &assignment($site, user, role)).await?;
-            Ok(StatusCode::NO_CONTENT)
-        }
-
-        pub(crate) async fn $create(
-            State(identity): State<Identity>,
-            call: Call,
-            Path(($($part,)* user, role)): Path<($(handlers!(@string $part),)* String, String)>,
-        ) -> Reply<StatusCode> {
-            assignments::create(&identity, &call.cx, &call.caller, &assignment($site, user, role)).await?;
-            Ok(StatusCode::NO_CONTENT)
-        }
-
-        pub(crate) async fn $delete(
-            State(identity): State<Identity>,
-            call: Call,
-            Path(($($part,)* user, role)): Path<($(handlers!(@string $part),)* String, String)>,
-        ) -> Reply<StatusCode> {
-            assignments::delete(&identity, &call.cx, &call.caller, &assignment($site, user, role)).await?;
-            Ok(StatusCode::NO_CONTENT)
-        }
     };
-    (@string $part:ident) => { String };
+    format!("{place}/{kind}s/{id}/roles")
 }
 
-handlers!(list_on_project, check_on_project, create_on_project, delete_on_project, (id) => Site::Project(id));
-handlers!(list_on_domain, check_on_domain, create_on_domain, delete_on_domain, (id) => Site::Domain(id));
-handlers!(list_on_system, check_on_system, create_on_system, delete_on_system, () => Site::System);
+fn full_path(assignment: &Assignment) -> String {
+    let path = format!("{}/{}", path(&assignment.site, &assignment.holder), assignment.role_id);
+    if assignment.inherited { format!("OS-INHERIT/{path}/inherited_to_projects") } else { path }
+}
 
-fn filter(params: &Params) -> Result<Option<Filter>> {
-    if params.flag("include_subtree")? == Some(true) {
-        return Err(Error::not_implemented("Role assignments of a whole subtree are not supported."));
-    }
-    // There are no groups and nothing is inherited, so that nothing of either is assigned.
-    if params.has("group.id") || params.has("scope.OS-INHERIT:inherited_to") {
-        return Ok(None);
-    }
+pub(crate) async fn list(
+    State(identity): State<Identity>,
+    call: Call,
+    Named { spot, .. }: Named,
+    params: Params,
+) -> Reply<Json<Value>> {
+    let page = list::page(&params)?;
+    let (found, more) = assignments::list(&identity, &call.cx, &call.caller, &spot, &page).await?;
+    let rows = found.iter().map(|role| resource::view(&identity, role)).collect();
+    let path = path(&spot.site, &spot.holder);
+    let path = if spot.inherited { format!("OS-INHERIT/{path}/inherited_to_projects") } else { path };
+    Ok(list::view(&identity, &params, &path, "roles", rows, more))
+}
+
+pub(crate) async fn check(State(identity): State<Identity>, call: Call, named: Named) -> Reply<StatusCode> {
+    assignments::check(&identity, &call.cx, &call.caller, &named.assignment()?).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub(crate) async fn create(State(identity): State<Identity>, call: Call, named: Named) -> Reply<StatusCode> {
+    assignments::create(&identity, &call.cx, &call.caller, &named.assignment()?).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub(crate) async fn delete(State(identity): State<Identity>, call: Call, named: Named) -> Reply<StatusCode> {
+    assignments::delete(&identity, &call.cx, &call.caller, &named.assignment()?).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+fn filter(params: &Params) -> Result<Filter> {
     let places = [
         params.get("scope.project.id").map(|id| Site::Project(id.to_owned())),
         params.get("scope.domain.id").map(|id| Site::Domain(id.to_owned())),
@@ -100,60 +100,105 @@ fn filter(params: &Params) -> Result<Option<Filter>> {
     let mut sites = places.into_iter().flatten();
     let site = sites.next();
     if sites.next().is_some() {
-        return Err(Error::bad_request(
-            "Filter by one of scope.project.id, scope.domain.id and scope.system.",
-        ));
+        return Err(Error::bad_request("Specify one of a domain, a project and the system, not several."));
     }
-    Ok(Some(Filter {
+    let filter = Filter {
         user_id: params.get("user.id").map(str::to_owned),
+        group_id: params.get("group.id").map(str::to_owned),
         role_id: params.get("role.id").map(str::to_owned),
         site,
+        subtree: params.flag("include_subtree")?.unwrap_or(false),
+        inherited: params.get("scope.OS-INHERIT:inherited_to").map(|to| to == "projects"),
         effective: params.flag("effective")?.unwrap_or(false),
-    }))
+        domain_id: None,
+    };
+    let refusal = if filter.user_id.is_some() && filter.group_id.is_some() {
+        "Specify a user or group, not both."
+    } else if filter.effective && filter.group_id.is_some() {
+        "Combining effective and group filter will always result in an empty list."
+    } else if filter.effective
+        && filter.inherited == Some(true)
+        && matches!(filter.site, Some(Site::Domain(_)))
+    {
+        "Combining effective, domain and inherited filters will always result in an empty list."
+    } else if filter.subtree && !matches!(filter.site, Some(Site::Project(_))) {
+        "scope.project.id must be specified if include_subtree is also specified."
+    } else {
+        return Ok(filter);
+    };
+    Err(Error::bad_request(refusal))
 }
 
-fn view(identity: &Identity, snapshot: &Snapshot, held: &Held, names: bool) -> Value {
-    let Held { held, through } = held;
-    let mut user = json!({ "id": held.user_id });
-    let mut role = json!({ "id": held.role_id });
-    let mut place = json!({ "id": held.site.columns().1 });
-    if names {
-        let domain = |id: &str| match snapshot.domain_ref(id) {
+/// Names beside the ids, as far as there still is what has them.
+struct Names<'s>(Option<&'s Snapshot>);
+
+impl Names<'_> {
+    fn domain(&self, id: &str) -> Value {
+        match self.0.and_then(|snapshot| snapshot.domain_ref(id)) {
             Some(domain) => json!({ "id": domain.id, "name": domain.name }),
-            None => Value::Null,
-        };
-        if let Some(person) = snapshot.person(&held.user_id) {
-            user = json!({ "id": person.id, "name": person.name, "domain": domain(&person.domain_id) });
+            None => json!({ "id": id }),
         }
-        if let Some(known) = snapshot.role(&held.role_id) {
-            role = json!({ "id": known.id, "name": known.name });
+    }
+
+    fn of(&self, id: &str, known: Option<(&str, &str)>) -> Value {
+        match known {
+            Some((name, domain)) => json!({ "id": id, "name": name, "domain": self.domain(domain) }),
+            None => json!({ "id": id }),
         }
-        match &held.site {
-            Site::Project(id) => {
-                if let Some(known) = snapshot.project(id) {
-                    place = json!({
-                        "id": known.id, "name": known.name, "domain": domain(&known.domain_id),
-                    });
-                }
+    }
+
+    fn holder(&self, holder: &Holder) -> Value {
+        match holder {
+            Holder::User(id) => {
+                let known = self.0.and_then(|snapshot| snapshot.person(id));
+                self.of(id, known.map(|person| (person.name.as_str(), &*person.domain_id)))
             }
-            Site::Domain(id) => place = domain(id),
-            Site::System => {}
+            Holder::Group(id) => {
+                let known = self.0.and_then(|snapshot| snapshot.group(id));
+                self.of(id, known.map(|group| (group.name.as_str(), &*group.domain_id)))
+            }
         }
     }
-    let scope = match &held.site {
-        Site::Project(_) => json!({ "project": place }),
-        Site::Domain(_) => json!({ "domain": place }),
-        Site::System => json!({ "system": { "all": true } }),
-    };
-    let link = |path: String| identity.0.catalog.link(&path);
-    let (site, user_id) = (site_path(&through.site), &through.user_id);
-    let mut links = json!({
-        "assignment": link(format!("{site}/users/{user_id}/roles/{}", through.role_id)),
-    });
-    if held != through {
-        links["prior_role"] = json!(link(format!("roles/{}", through.role_id)));
+
+    fn role(&self, id: &str) -> Value {
+        match self.0.and_then(|snapshot| snapshot.role(id)) {
+            Some(role) if role.domain_id.is_empty() => json!({ "id": id, "name": role.name }),
+            Some(role) => json!({ "id": id, "name": role.name, "domain": self.domain(&role.domain_id) }),
+            None => json!({ "id": id }),
+        }
     }
-    json!({ "role": role, "user": user, "scope": scope, "links": links })
+
+    fn site(&self, site: &Site) -> Value {
+        match site {
+            Site::System => json!({ "system": { "all": true } }),
+            Site::Domain(id) => json!({ "domain": self.domain(id) }),
+            Site::Project(id) => {
+                let known = self.0.and_then(|snapshot| snapshot.project(id));
+                json!({ "project": self.of(id, known.map(|place| (place.name.as_str(), &*place.domain_id))) })
+            }
+        }
+    }
+}
+
+fn view(identity: &Identity, names: &Names<'_>, line: &Held) -> Value {
+    let Held { held, through } = line;
+    let link = |path: &str| Value::String(identity.0.catalog.link(path));
+    let mut links = json!({ "assignment": link(&full_path(through)) });
+    if let (Holder::User(user), Holder::Group(group)) = (&held.holder, &through.holder) {
+        links["membership"] = link(&format!("groups/{group}/users/{user}"));
+    }
+    if held.role_id != through.role_id {
+        // The implied role first: so Keystone writes it.
+        links["prior_role"] = link(&format!("prior_role/{}/implies/{}", held.role_id, through.role_id));
+    }
+    let mut scope = names.site(&held.site);
+    if through.inherited {
+        scope["OS-INHERIT:inherited_to"] = json!("projects");
+    }
+    let holder = held.holder.columns().0;
+    json!({
+        "role": names.role(&held.role_id), holder: names.holder(&held.holder), "scope": scope, "links": links,
+    })
 }
 
 pub(crate) async fn list_all(
@@ -161,10 +206,18 @@ pub(crate) async fn list_all(
     call: Call,
     params: Params,
 ) -> Reply<Json<Value>> {
-    let names = params.flag("include_names")?.unwrap_or(false);
-    let nothing_is = Filter { user_id: Some(String::new()), ..Filter::default() };
-    let filter = filter(&params)?.unwrap_or(nothing_is);
-    let (found, snapshot) = assignments::list_all(&identity, &call.cx, &call.caller, &filter).await?;
-    let rows = found.iter().map(|held| view(&identity, &snapshot, held, names)).collect();
-    Ok(list::view(&identity, &params, "role_assignments", "role_assignments", rows, false))
+    let limit = if params.has("limit") { Some(list::page(&params)?.limit) } else { None };
+    let (found, more, snapshot) = assignments::list_all(
+        &identity,
+        &call.cx,
+        &call.caller,
+        filter(&params)?,
+        params.get("marker"),
+        limit,
+    )
+    .await?;
+    let names = Names(params.flag("include_names")?.unwrap_or(false).then_some(snapshot.as_ref()));
+    let rows = found.iter().map(|line| view(&identity, &names, line)).collect();
+    let marker = found.last().filter(|_| more).map(Held::key);
+    Ok(list::after(&identity, &params, "role_assignments", "role_assignments", rows, marker.as_deref()))
 }

@@ -226,7 +226,8 @@ pub(crate) async fn show(
     params: Params,
 ) -> Reply<Response> {
     let subject = subject(&headers);
-    let opened = identity.show_token(&call.cx, &call.caller, subject).await?;
+    let allow_expired = params.flag("allow_expired")?.unwrap_or(false);
+    let opened = identity.show_token(&call.cx, &call.caller, subject, allow_expired).await?;
     let body = view(&identity, &opened, !params.has("nocatalog"));
     let token = subject.unwrap_or_default().to_owned();
     Ok(([(SUBJECT, token)], Json(body)).into_response())
@@ -243,8 +244,10 @@ pub(crate) async fn revoke(
 
 pub(crate) async fn catalog(State(identity): State<Identity>, call: Call) -> Reply<Json<Value>> {
     call.caller.scope(AUTH_CATALOG)?;
-    if call.caller.scope == TokenScope::Unscoped {
-        return Err(Error::forbidden("An unscoped token has no catalog.").into());
+    if call.caller.project().is_none() {
+        return Err(
+            Error::forbidden("A project-scoped token is required to produce a service catalog.").into()
+        );
     }
     let link = identity.0.catalog.link("auth/catalog");
     let catalog = identity.0.catalog.for_token(call.caller.project_id());
@@ -255,7 +258,8 @@ pub(crate) async fn catalog(State(identity): State<Identity>, call: Call) -> Rep
 pub(crate) async fn system(State(identity): State<Identity>, call: Call) -> Reply<Json<Value>> {
     call.caller.scope(AUTH_SYSTEM)?;
     let snapshot = identity.0.snapshots.current(&call.cx).await?;
-    let is_there = !snapshot.roles(&call.caller.user_id, &Site::System).is_empty();
+    let person = snapshot.person(&call.caller.user_id);
+    let is_there = person.is_some_and(|person| !snapshot.role_ids(person, &Site::System).is_empty());
     let system = if is_there { json!([{ "all": true }]) } else { json!([]) };
     let link = identity.0.catalog.link("auth/system");
     Ok(Json(json!({ "system": system, "links": { "self": link } })))

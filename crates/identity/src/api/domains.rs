@@ -48,12 +48,7 @@ pub(crate) async fn show(
 }
 
 pub(crate) async fn list(State(identity): State<Identity>, call: Call, params: Params) -> Reply<Json<Value>> {
-    let filter = projects::Filter {
-        is_domain: true,
-        name: params.get("name").map(str::to_owned),
-        enabled: params.flag("enabled")?,
-        ..projects::Filter::default()
-    };
+    let filter = projects::Filter { is_domain: true, params: params.clone(), ids: None };
     let found = projects::list(&identity, &call.caller, &filter, &list::page(&params)?).await?;
     Ok(list_view(&identity, &params, "domains", found))
 }

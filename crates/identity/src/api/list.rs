@@ -20,11 +20,24 @@ pub(crate) fn view(
     rows: Vec<Value>,
     more: bool,
 ) -> Json<Value> {
-    let link = identity.0.catalog.link(path);
-    let next = match rows.last().map(|last| &last["id"]) {
-        Some(Value::String(id)) if more => Value::String(format!("{link}?{}", params.with_marker(id))),
-        _ => Value::Null,
+    let marker = match rows.last().map(|last| &last["id"]) {
+        Some(Value::String(id)) if more => Some(id.clone()),
+        _ => None,
     };
+    after(identity, params, path, noun, rows, marker.as_deref())
+}
+
+/// The same for rows without an id; `marker` names the last one if more follow.
+pub(crate) fn after(
+    identity: &Identity,
+    params: &Params,
+    path: &str,
+    noun: &str,
+    rows: Vec<Value>,
+    marker: Option<&str>,
+) -> Json<Value> {
+    let link = identity.0.catalog.link(path);
+    let next = marker.map(|marker| format!("{link}?{}", params.with_marker(marker)));
     Json(json!({ noun: rows, "links": { "next": next, "self": link, "previous": null } }))
 }
 

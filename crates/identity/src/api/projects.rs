@@ -1,6 +1,6 @@
 use axum::Json;
 use axum::extract::{Path, State};
-use hanse_core::Result;
+use hanse_core::{Error, Result};
 use hanse_web::{Body, Call, Params, Reply};
 use http::StatusCode;
 use serde::Deserialize;
@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::list;
 use crate::Identity;
+use crate::hierarchy;
 use crate::model::Project;
 use crate::projects;
 
@@ -30,14 +31,8 @@ fn view(identity: &Identity, project: &Project) -> Value {
 }
 
 fn filter(params: &Params) -> Result<projects::Filter> {
-    Ok(projects::Filter {
-        is_domain: params.flag("is_domain")?.unwrap_or(false),
-        domain_id: params.get("domain_id").map(str::to_owned),
-        parent_id: params.get("parent_id").map(str::to_owned),
-        name: params.get("name").map(str::to_owned),
-        enabled: params.flag("enabled")?,
-        ids: None,
-    })
+    let is_domain = params.flag("is_domain")?.unwrap_or(false);
+    Ok(projects::Filter { is_domain, params: params.clone(), ids: None })
 }
 
 pub(crate) async fn create(
@@ -53,9 +48,39 @@ pub(crate) async fn show(
     State(identity): State<Identity>,
     call: Call,
     Path(id): Path<String>,
+    params: Params,
 ) -> Reply<Json<Value>> {
+    let flag = |key: &str| params.flag(key).map(|flag| flag.unwrap_or(false));
+    let (parents_list, parents_ids) = (flag("parents_as_list")?, flag("parents_as_ids")?);
+    let (subtree_list, subtree_ids) = (flag("subtree_as_list")?, flag("subtree_as_ids")?);
+    for (both, noun) in [(parents_list && parents_ids, "parents"), (subtree_list && subtree_ids, "subtree")] {
+        if both {
+            return Err(Error::bad_request(format!(
+                "Cannot use {noun}_as_list and {noun}_as_ids query params at the same time."
+            ))
+            .into());
+        }
+    }
     let project = projects::show(&identity, &call.caller, &id).await?;
-    Ok(Json(json!({ "project": view(&identity, &project) })))
+    let mut shown = view(&identity, &project);
+    if parents_list || parents_ids || subtree_list || subtree_ids {
+        let tree = hierarchy::around(&identity, &call.cx, &call.caller, &id).await?;
+        // As in Keystone, a list has only what the caller has a role on; ids tell all.
+        let wrapped = |projects: &[Project]| -> Value {
+            projects.iter().map(|project| json!({ "project": view(&identity, project) })).collect()
+        };
+        if parents_list {
+            shown["parents"] = wrapped(&tree.own_parents);
+        } else if parents_ids {
+            shown["parents"] = tree.parent_ids;
+        }
+        if subtree_list {
+            shown["subtree"] = wrapped(&tree.own_subtree);
+        } else if subtree_ids {
+            shown["subtree"] = tree.subtree_ids;
+        }
+    }
+    Ok(Json(json!({ "project": shown })))
 }
 
 fn list_view(identity: &Identity, params: &Params, path: &str, found: (Vec<Project>, bool)) -> Json<Value> {
@@ -104,7 +129,9 @@ pub(crate) async fn delete(
     State(identity): State<Identity>,
     call: Call,
     Path(id): Path<String>,
+    params: Params,
 ) -> Reply<StatusCode> {
-    projects::delete(&identity, &call.cx, &call.caller, &id).await?;
+    let cascade = params.flag("cascade")?.unwrap_or(false);
+    projects::delete(&identity, &call.cx, &call.caller, &id, cascade).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -1,74 +1,81 @@
+//! What roles imply.
+
 use axum::Json;
 use axum::extract::{Path, State};
-use hanse_web::{Body, Call, Params, Reply};
+use hanse_web::{Call, Reply};
 use http::StatusCode;
-use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::list;
 use crate::Identity;
 use crate::model::Role;
-use crate::roles;
+use crate::roles::{self, Inference};
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Of<T> {
-    role: T,
+fn brief(identity: &Identity, role: &Role) -> Value {
+    let link = identity.0.catalog.link(&format!("roles/{}", role.id));
+    json!({ "id": role.id, "name": role.name, "links": { "self": link } })
 }
 
-pub(crate) fn view(identity: &Identity, role: &Role) -> Value {
-    let domain_id = if role.domain_id.is_empty() { Value::Null } else { json!(role.domain_id) };
-    let own = json!({
-        "id": role.id, "name": role.name, "domain_id": domain_id, "description": role.description,
-        "options": role.options,
-    });
-    list::object(identity, &format!("roles/{}", role.id), &role.extra, own)
+fn rule(identity: &Identity, inference: &Inference) -> Value {
+    let implies: Vec<Value> = inference.implies.iter().map(|role| brief(identity, role)).collect();
+    json!({ "prior_role": brief(identity, &inference.prior), "implies": implies })
 }
 
-pub(crate) async fn create(
+pub(crate) async fn list_inferences(State(identity): State<Identity>, call: Call) -> Reply<Json<Value>> {
+    let found = roles::list_inferences(&identity, &call.caller, None).await?;
+    let rules: Vec<Value> = found.iter().map(|inference| rule(&identity, inference)).collect();
+    Ok(Json(json!({ "role_inferences": rules })))
+}
+
+pub(crate) async fn list_implied(
     State(identity): State<Identity>,
     call: Call,
-    Body(body): Body<Of<roles::Create>>,
-) -> Reply<(StatusCode, Json<Value>)> {
-    let role = roles::create(&identity, &call.cx, &call.caller, body.role).await?;
-    Ok((StatusCode::CREATED, Json(json!({ "role": view(&identity, &role) }))))
-}
-
-pub(crate) async fn show(
-    State(identity): State<Identity>,
-    call: Call,
-    Path(id): Path<String>,
+    Path(prior): Path<String>,
 ) -> Reply<Json<Value>> {
-    let role = roles::show(&identity, &call.caller, &id).await?;
-    Ok(Json(json!({ "role": view(&identity, &role) })))
+    let found = roles::list_inferences(&identity, &call.caller, Some(&prior)).await?;
+    let rule = found.first().map(|inference| rule(&identity, inference));
+    let link = identity.0.catalog.link(&format!("roles/{prior}/implies"));
+    Ok(Json(json!({ "role_inference": rule, "links": { "self": link } })))
 }
 
-pub(crate) async fn list(State(identity): State<Identity>, call: Call, params: Params) -> Reply<Json<Value>> {
-    let filter = roles::Filter {
-        name: params.get("name").map(str::to_owned),
-        domain_id: params.get("domain_id").map(str::to_owned),
-        ids: None,
-    };
-    let (roles, more) = roles::list(&identity, &call.caller, &filter, &list::page(&params)?).await?;
-    let rows = roles.iter().map(|role| view(&identity, role)).collect();
-    Ok(list::view(&identity, &params, "roles", "roles", rows, more))
+async fn one(identity: &Identity, call: &Call, prior: &str, implied: &str) -> Reply<Json<Value>> {
+    let (above, below) = roles::show_inference(identity, &call.caller, prior, implied).await?;
+    let rule = json!({ "prior_role": brief(identity, &above), "implies": brief(identity, &below) });
+    let link = identity.0.catalog.link(&format!("roles/{prior}/implies/{implied}"));
+    Ok(Json(json!({ "role_inference": rule, "links": { "self": link } })))
 }
 
-pub(crate) async fn update(
+pub(crate) async fn show_implied(
     State(identity): State<Identity>,
     call: Call,
-    Path(id): Path<String>,
-    Body(body): Body<Of<roles::Update>>,
+    Path((prior, implied)): Path<(String, String)>,
 ) -> Reply<Json<Value>> {
-    let role = roles::update(&identity, &call.cx, &call.caller, &id, body.role).await?;
-    Ok(Json(json!({ "role": view(&identity, &role) })))
+    one(&identity, &call, &prior, &implied).await
 }
 
-pub(crate) async fn delete(
+/// 204, where HTTP would have the status of GET: so Keystone answers.
+pub(crate) async fn check_implied(
     State(identity): State<Identity>,
     call: Call,
-    Path(id): Path<String>,
+    Path((prior, implied)): Path<(String, String)>,
 ) -> Reply<StatusCode> {
-    roles::delete(&identity, &call.cx, &call.caller, &id).await?;
+    roles::show_inference(&identity, &call.caller, &prior, &implied).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub(crate) async fn imply(
+    State(identity): State<Identity>,
+    call: Call,
+    Path((prior, implied)): Path<(String, String)>,
+) -> Reply<(StatusCode, Json<Value>)> {
+    roles::imply(&identity, &call.cx, &call.caller, &prior, &implied).await?;
+    Ok((StatusCode::CREATED, one(&identity, &call, &prior, &implied).await?))
+}
+
+pub(crate) async fn imply_no_more(
+    State(identity): State<Identity>,
+    call: Call,
+    Path((prior, implied)): Path<(String, String)>,
+) -> Reply<StatusCode> {
+    roles::imply_no_more(&identity, &call.cx, &call.caller, &prior, &implied).await?;
     Ok(StatusCode::NO_CONTENT)
 }

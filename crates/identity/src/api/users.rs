@@ -24,7 +24,7 @@ pub(crate) struct Password {
     original_password: Secret<String>,
 }
 
-fn view(identity: &Identity, user: &User) -> Value {
+pub(crate) fn view(identity: &Identity, user: &User) -> Value {
     let mut own = json!({
         "id": user.id, "name": user.name, "domain_id": user.domain_id, "enabled": user.enabled,
         "password_expires_at": null, "options": user.options,
@@ -55,12 +55,7 @@ pub(crate) async fn show(
 }
 
 pub(crate) async fn list(State(identity): State<Identity>, call: Call, params: Params) -> Reply<Json<Value>> {
-    let filter = users::Filter {
-        domain_id: params.get("domain_id").map(str::to_owned),
-        name: params.get("name").map(str::to_owned),
-        enabled: params.flag("enabled")?,
-    };
-    let (users, more) = users::list(&identity, &call.caller, &filter, &list::page(&params)?).await?;
+    let (users, more) = users::list(&identity, &call.caller, &params, &list::page(&params)?).await?;
     let rows = users.iter().map(|user| view(&identity, user)).collect();
     Ok(list::view(&identity, &params, "users", "users", rows, more))
 }

@@ -2,51 +2,19 @@
 
 use hanse_core::{Page, Result};
 use hanse_policy::{Grant, Scope};
-use hanse_store::{Conn, FromRow, Json, Row, Select, Tx, query};
+use hanse_store::{Conn, Select, Tx, query};
 
-use super::epoch;
+use hanse_web::Params;
+
+use super::rows::select;
+use crate::auth::DomainNamed;
+use crate::filters::{by_flag, by_text};
 use crate::model::{Project, duplicate};
 use crate::projects::Filter;
-use crate::snapshot::Place;
-
-const COLUMNS: &str = "id, domain_id, parent_id, is_domain, name, description, enabled, tags, options, extra, \
-                       token_epoch, created_at";
-
-impl FromRow for Project {
-    fn from_row(row: &Row) -> Result<Project> {
-        Ok(Project {
-            id: row.get("id")?,
-            domain_id: row.get("domain_id")?,
-            parent_id: row.get("parent_id")?,
-            is_domain: row.get("is_domain")?,
-            name: row.get("name")?,
-            description: row.get("description")?,
-            enabled: row.get("enabled")?,
-            tags: row.get::<Json<_>>("tags")?.0,
-            options: row.get::<Json<_>>("options")?.0,
-            extra: row.get::<Json<_>>("extra")?.0,
-            token_epoch: row.get("token_epoch")?,
-            created_at: row.get("created_at")?,
-        })
-    }
-}
-
-impl FromRow for Place {
-    fn from_row(row: &Row) -> Result<Place> {
-        Ok(Place {
-            id: row.get("id")?,
-            domain_id: row.get("domain_id")?,
-            is_domain: row.get("is_domain")?,
-            name: row.get("name")?,
-            enabled: row.get("enabled")?,
-            epoch: epoch(row.get("token_epoch")?)?,
-        })
-    }
-}
 
 /// `scope` confines projects to a domain or to one project, and domains to one domain.
 fn visible(scope: &Scope, is_domain: bool) -> Select {
-    let select = Select::from("projects", COLUMNS).eq("is_domain", is_domain);
+    let select = select::<Project>().eq("is_domain", is_domain);
     match scope {
         Scope::All => select,
         Scope::Domain(id) if is_domain => select.eq("id", id),
@@ -65,25 +33,86 @@ pub(crate) async fn show(
     visible(scope, is_domain).eq("id", id).optional(conn).await
 }
 
+/// The id of the domain, if there is one.
+pub(crate) async fn domain_id(conn: &mut Conn, domain: &DomainNamed) -> Result<Option<String>> {
+    let (column, value) = match domain {
+        DomainNamed::Id(id) => ("id", id),
+        DomainNamed::Name(name) => ("name", name),
+    };
+    let row: Option<(String,)> =
+        query(format!("SELECT id FROM projects WHERE is_domain = 1 AND {column} = $1"))
+            .bind(value)
+            .optional(conn)
+            .await?;
+    Ok(row.map(|(id,)| id))
+}
+
+/// The id of the project of that name in a domain.
+pub(crate) async fn named(conn: &mut Conn, domain_id: &str, name: &str) -> Result<Option<String>> {
+    let row: Option<(String,)> =
+        query("SELECT id FROM projects WHERE is_domain = 0 AND domain_id = $1 AND name = $2")
+            .bind(domain_id)
+            .bind(name)
+            .optional(conn)
+            .await?;
+    Ok(row.map(|(id,)| id))
+}
+
 pub(crate) async fn list(
     conn: &mut Conn,
     scope: &Scope,
     filter: &Filter,
     page: &Page,
 ) -> Result<(Vec<Project>, bool)> {
-    let mut select = visible(scope, filter.is_domain)
-        .eq_some("domain_id", filter.domain_id.as_deref())
-        .eq_some("parent_id", filter.parent_id.as_deref())
-        .eq_some("name", filter.name.as_deref())
-        .eq_some("enabled", filter.enabled);
+    let params = &filter.params;
+    let select = by_text(visible(scope, filter.is_domain), params, &["domain_id", "parent_id", "name"]);
+    let mut select = by_tags(by_flag(select, params, "enabled")?, params);
     if let Some(ids) = &filter.ids {
         select = select.any("id", ids);
     }
     select.page(conn, page).await
 }
 
-pub(crate) async fn places(conn: &mut Conn) -> Result<Vec<Place>> {
-    query("SELECT id, domain_id, is_domain, name, enabled, token_epoch FROM projects").all(conn).await
+/// `tags` and `tags-any`, and what has not: `not-tags` and `not-tags-any`; each a list separated by commas.
+fn by_tags(mut select: Select, params: &Params) -> Select {
+    for (key, joint, not) in [
+        ("tags", " AND ", ""),
+        ("tags-any", " OR ", ""),
+        ("not-tags", " AND ", "NOT "),
+        ("not-tags-any", " OR ", "NOT "),
+    ] {
+        let Some(tags) = params.get(key) else { continue };
+        // A tag has no comma, so that what follows one in the column is a tag's begin; so is what follows the bracket.
+        let has = "(substr(tags, 1, length(?)) = ? OR replace(tags, ?, '') <> tags)";
+        let (mut conditions, mut values) = (Vec::new(), Vec::new());
+        for tag in tags.split(',') {
+            let tag = serde_json::Value::from(tag).to_string();
+            conditions.push(has);
+            values.extend([format!("[{tag}"), format!("[{tag}"), format!(",{tag}")]);
+        }
+        select = select.and_with(&format!("{not}({})", conditions.join(joint)), values);
+    }
+    select
+}
+
+/// Everything below a project, what is above always before what is below it.
+pub(crate) async fn below(conn: &mut Conn, id: &str) -> Result<Vec<Project>> {
+    let mut found: Vec<Project> = Vec::new();
+    let mut above = vec![id.to_owned()];
+    while !above.is_empty() {
+        let next: Vec<Project> = select::<Project>().any("parent_id", &above).all(conn).await?;
+        above = next.iter().map(|project| project.id.clone()).collect();
+        found.extend(next);
+    }
+    Ok(found)
+}
+
+/// Projects and domains; `None` for all.
+pub(crate) async fn places(conn: &mut Conn, ids: Option<&[String]>) -> Result<Vec<Project>> {
+    match ids {
+        None => select::<Project>().all(conn).await,
+        Some(ids) => select::<Project>().any("id", ids).all(conn).await,
+    }
 }
 
 /// Whether there are projects below it, all or only enabled ones.
@@ -93,50 +122,7 @@ pub(crate) async fn has_children(conn: &mut Conn, id: &str, enabled_only: bool) 
     children.exists(conn).await
 }
 
-/// Inserts it under the id of the grant.
-pub(crate) async fn insert(tx: &mut Tx<'_>, grant: &Grant, project: &Project) -> Result<()> {
-    query(
-        "INSERT INTO projects (id, domain_id, parent_id, is_domain, name, description, enabled, tags, options, extra,
-                               token_epoch, created_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
-    )
-    .bind(grant.target())
-    .bind(&project.domain_id)
-    .bind(&project.parent_id)
-    .bind(project.is_domain)
-    .bind(&project.name)
-    .bind(&project.description)
-    .bind(project.enabled)
-    .bind(Json(&project.tags))
-    .bind(Json(&project.options))
-    .bind(Json(&project.extra))
-    .bind(project.token_epoch)
-    .bind(project.created_at)
-    .execute_unique(tx, &conflict(project))
-    .await?;
-    Ok(())
-}
-
-pub(crate) async fn update(tx: &mut Tx<'_>, grant: &Grant, project: &Project) -> Result<()> {
-    query(
-        "UPDATE projects SET name = $1, description = $2, enabled = $3, tags = $4, options = $5, extra = $6,
-                             token_epoch = $7
-         WHERE id = $8",
-    )
-    .bind(&project.name)
-    .bind(&project.description)
-    .bind(project.enabled)
-    .bind(Json(&project.tags))
-    .bind(Json(&project.options))
-    .bind(Json(&project.extra))
-    .bind(project.token_epoch)
-    .bind(grant.target())
-    .execute_unique(tx, &conflict(project))
-    .await?;
-    Ok(())
-}
-
-fn conflict(project: &Project) -> String {
+pub(crate) fn conflict(project: &Project) -> String {
     let what = if project.is_domain { "domain" } else { "project" };
     duplicate(what, &project.name, &project.domain_id)
 }
@@ -152,17 +138,15 @@ pub(crate) async fn end_tokens_of_domain(tx: &mut Tx<'_>, grant: &Grant) -> Resu
     Ok(())
 }
 
-/// Deletes the project and the roles that were held on it.
-pub(crate) async fn delete(tx: &mut Tx<'_>, grant: &Grant) -> Result<()> {
-    query("DELETE FROM role_assignments WHERE scope_kind = 'project' AND scope_id = $1")
-        .bind(grant.target())
-        .execute(tx)
-        .await?;
-    query("UPDATE users SET default_project_id = NULL WHERE default_project_id = $1")
-        .bind(grant.target())
-        .execute(tx)
-        .await?;
-    query("DELETE FROM projects WHERE id = $1").bind(grant.target()).execute(tx).await?;
+/// Deletes a project that is, or is below, what a grant names, and the roles that were held on it.
+pub(crate) async fn delete(tx: &mut Tx<'_>, id: &str) -> Result<()> {
+    for sql in [
+        "DELETE FROM role_assignments WHERE scope_kind = 'project' AND scope_id = $1",
+        "UPDATE users SET default_project_id = NULL WHERE default_project_id = $1",
+        "DELETE FROM projects WHERE id = $1",
+    ] {
+        query(sql).bind(id).execute(tx).await?;
+    }
     Ok(())
 }
 
@@ -171,11 +155,20 @@ pub(crate) async fn delete_domain(tx: &mut Tx<'_>, grant: &Grant) -> Result<()> 
     for sql in [
         "DELETE FROM role_assignments WHERE actor_kind = 'user'
            AND actor_id IN (SELECT id FROM users WHERE domain_id = $1)",
+        "DELETE FROM role_assignments WHERE actor_kind = 'group'
+           AND actor_id IN (SELECT id FROM user_groups WHERE domain_id = $1)",
+        "DELETE FROM role_assignments WHERE role_id IN (SELECT id FROM roles WHERE domain_id = $1)",
+        "DELETE FROM implied_roles WHERE prior_role_id IN (SELECT id FROM roles WHERE domain_id = $1)",
+        "DELETE FROM implied_roles WHERE implied_role_id IN (SELECT id FROM roles WHERE domain_id = $1)",
+        "DELETE FROM group_members WHERE group_id IN (SELECT id FROM user_groups WHERE domain_id = $1)",
+        "DELETE FROM group_members WHERE user_id IN (SELECT id FROM users WHERE domain_id = $1)",
         "DELETE FROM role_assignments WHERE scope_kind = 'project'
            AND scope_id IN (SELECT id FROM projects WHERE domain_id = $1)",
         "DELETE FROM role_assignments WHERE scope_kind = 'domain' AND scope_id = $1",
         "UPDATE users SET default_project_id = NULL
            WHERE default_project_id IN (SELECT id FROM projects WHERE domain_id = $1)",
+        "DELETE FROM user_groups WHERE domain_id = $1",
+        "DELETE FROM roles WHERE domain_id = $1",
         "DELETE FROM users WHERE domain_id = $1",
         "DELETE FROM projects WHERE domain_id = $1",
         "DELETE FROM projects WHERE id = $1",

@@ -1,42 +1,18 @@
+//! Roles and what they imply.
+
 use hanse_core::{Page, Result};
 use hanse_policy::Grant;
-use hanse_store::{Conn, FromRow, Json, Row, Select, Tx, query};
+use hanse_store::{Conn, Tx, query};
 
-use crate::model::{Role, duplicate};
-use crate::roles::Filter;
+use super::rows::select;
+use crate::model::Role;
 
-const COLUMNS: &str = "id, domain_id, name, description, options, extra, created_at";
-
-impl FromRow for Role {
-    fn from_row(row: &Row) -> Result<Role> {
-        Ok(Role {
-            id: row.get("id")?,
-            domain_id: row.get("domain_id")?,
-            name: row.get("name")?,
-            description: row.get("description")?,
-            options: row.get::<Json<_>>("options")?.0,
-            extra: row.get::<Json<_>>("extra")?.0,
-            created_at: row.get("created_at")?,
-        })
-    }
-}
-
-pub(crate) async fn show(conn: &mut Conn, id: &str) -> Result<Option<Role>> {
-    Select::from("roles", COLUMNS).eq("id", id).optional(conn).await
-}
-
-pub(crate) async fn list(conn: &mut Conn, filter: &Filter, page: &Page) -> Result<(Vec<Role>, bool)> {
-    let mut select = Select::from("roles", COLUMNS)
-        .eq("domain_id", filter.domain_id.as_deref().unwrap_or_default())
-        .eq_some("name", filter.name.as_deref());
-    if let Some(ids) = &filter.ids {
-        select = select.any("id", ids);
-    }
-    select.page(conn, page).await
+pub(crate) async fn named(conn: &mut Conn, ids: &[String], page: &Page) -> Result<(Vec<Role>, bool)> {
+    select::<Role>().any("id", ids).page(conn, page).await
 }
 
 pub(crate) async fn all(conn: &mut Conn) -> Result<Vec<Role>> {
-    Select::from("roles", COLUMNS).all(conn).await
+    select::<Role>().all(conn).await
 }
 
 /// Which role implies which.
@@ -56,41 +32,19 @@ pub(crate) async fn imply(tx: &mut Tx<'_>, grant: &Grant, implied: &str) -> Resu
     Ok(())
 }
 
-pub(crate) async fn insert(tx: &mut Tx<'_>, grant: &Grant, role: &Role) -> Result<()> {
-    query(
-        "INSERT INTO roles (id, domain_id, name, description, options, extra, created_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7)",
-    )
-    .bind(grant.target())
-    .bind(&role.domain_id)
-    .bind(&role.name)
-    .bind(role.description.as_deref())
-    .bind(Json(&role.options))
-    .bind(Json(&role.extra))
-    .bind(role.created_at)
-    .execute_unique(tx, &duplicate("role", &role.name, &role.domain_id))
-    .await?;
-    Ok(())
-}
-
-pub(crate) async fn update(tx: &mut Tx<'_>, grant: &Grant, role: &Role) -> Result<()> {
-    query("UPDATE roles SET name = $1, description = $2, options = $3, extra = $4 WHERE id = $5")
-        .bind(&role.name)
-        .bind(role.description.as_deref())
-        .bind(Json(&role.options))
-        .bind(Json(&role.extra))
+pub(crate) async fn imply_no_more(tx: &mut Tx<'_>, grant: &Grant, implied: &str) -> Result<u64> {
+    query("DELETE FROM implied_roles WHERE prior_role_id = $1 AND implied_role_id = $2")
         .bind(grant.target())
-        .execute_unique(tx, &duplicate("role", &role.name, &role.domain_id))
-        .await?;
-    Ok(())
+        .bind(implied)
+        .execute(tx)
+        .await
 }
 
-/// Deletes the role, takes it from all who held it, and forgets what it implied.
-pub(crate) async fn delete(tx: &mut Tx<'_>, grant: &Grant) -> Result<()> {
+/// Takes the role from all who held it, and forgets what it implied.
+pub(crate) async fn clear(tx: &mut Tx<'_>, grant: &Grant) -> Result<()> {
     for sql in [
         "DELETE FROM role_assignments WHERE role_id = $1",
         "DELETE FROM implied_roles WHERE prior_role_id = $1 OR implied_role_id = $1",
-        "DELETE FROM roles WHERE id = $1",
     ] {
         query(sql).bind(grant.target()).execute(tx).await?;
     }

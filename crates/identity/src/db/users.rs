@@ -1,46 +1,15 @@
 use hanse_core::{Page, Result, Timestamp};
 use hanse_policy::{Grant, Scope};
-use hanse_store::{Conn, FromRow, Json, Row, Select, Tx, query};
+use hanse_store::{Conn, FromRow, Row, Select, Tx, query};
+use hanse_web::Params;
 
-use super::epoch;
+use super::rows::{self, select};
+use crate::auth::{DomainNamed, Named};
+use crate::filters::{by_flag, by_text};
 use crate::model::{User, duplicate};
-use crate::snapshot::Person;
-use crate::users::Filter;
-
-const COLUMNS: &str =
-    "id, domain_id, name, enabled, default_project_id, token_epoch, options, extra, created_at";
-
-impl FromRow for User {
-    fn from_row(row: &Row) -> Result<User> {
-        Ok(User {
-            id: row.get("id")?,
-            domain_id: row.get("domain_id")?,
-            name: row.get("name")?,
-            enabled: row.get("enabled")?,
-            default_project_id: row.get("default_project_id")?,
-            token_epoch: row.get("token_epoch")?,
-            options: row.get::<Json<_>>("options")?.0,
-            extra: row.get::<Json<_>>("extra")?.0,
-            created_at: row.get("created_at")?,
-        })
-    }
-}
-
-impl FromRow for Person {
-    fn from_row(row: &Row) -> Result<Person> {
-        Ok(Person {
-            id: row.get("id")?,
-            domain_id: row.get("domain_id")?,
-            name: row.get("name")?,
-            enabled: row.get("enabled")?,
-            default_project_id: row.get("default_project_id")?,
-            epoch: epoch(row.get("token_epoch")?)?,
-        })
-    }
-}
 
 fn visible(scope: &Scope) -> Select {
-    let select = Select::from("users", COLUMNS);
+    let select = select::<User>();
     match scope {
         Scope::All => select,
         Scope::Domain(id) => select.eq("domain_id", id),
@@ -56,71 +25,90 @@ pub(crate) async fn show(conn: &mut Conn, scope: &Scope, id: &str) -> Result<Opt
 pub(crate) async fn list(
     conn: &mut Conn,
     scope: &Scope,
-    filter: &Filter,
+    params: &Params,
     page: &Page,
 ) -> Result<(Vec<User>, bool)> {
-    visible(scope)
-        .eq_some("domain_id", filter.domain_id.as_deref())
-        .eq_some("name", filter.name.as_deref())
-        .eq_some("enabled", filter.enabled)
-        .page(conn, page)
-        .await
+    let select = by_text(visible(scope), params, &["domain_id", "name"]);
+    by_flag(select, params, "enabled")?.page(conn, page).await
 }
 
-pub(crate) async fn people(conn: &mut Conn) -> Result<Vec<Person>> {
-    query("SELECT id, domain_id, name, enabled, default_project_id, token_epoch FROM users").all(conn).await
+/// The id of the user of that name in a domain.
+pub(crate) async fn named(conn: &mut Conn, domain_id: &str, name: &str) -> Result<Option<String>> {
+    let row: Option<(String,)> = query("SELECT id FROM users WHERE domain_id = $1 AND name = $2")
+        .bind(domain_id)
+        .bind(name)
+        .optional(conn)
+        .await?;
+    Ok(row.map(|(id,)| id))
 }
 
-/// The hash of the user's password; `None` also if there is no such user.
-pub(crate) async fn password_hash(conn: &mut Conn, id: &str) -> Result<Option<String>> {
-    let row: Option<(Option<String>,)> =
-        query("SELECT password_hash FROM users WHERE id = $1").bind(id).optional(conn).await?;
-    Ok(row.and_then(|(hash,)| hash))
+/// What a login by password is checked against.
+pub(crate) struct Login {
+    pub(crate) id: String,
+    pub(crate) password_hash: Option<String>,
 }
 
-/// Inserts the user under the id of the grant.
+impl FromRow for Login {
+    fn from_row(row: &Row) -> Result<Login> {
+        Ok(Login { id: row.get("id")?, password_hash: row.get("password_hash")? })
+    }
+}
+
+/// One statement, however the user was named: nobody learns from the time which part of it was wrong.
+pub(crate) async fn login(conn: &mut Conn, user: &Named) -> Result<Option<Login>> {
+    let columns = "SELECT u.id, u.password_hash FROM users u";
+    let by_name = |column: &str| {
+        format!(
+            "{columns} JOIN projects d ON d.id = u.domain_id AND d.is_domain = 1 WHERE d.{column} = $1 AND u.name = $2"
+        )
+    };
+    match user {
+        Named::Id(id) => query(format!("{columns} WHERE u.id = $1")).bind(id),
+        Named::Name { name, domain: DomainNamed::Id(domain) } => query(by_name("id")).bind(domain).bind(name),
+        Named::Name { name, domain: DomainNamed::Name(domain) } => {
+            query(by_name("name")).bind(domain).bind(name)
+        }
+    }
+    .optional(conn)
+    .await
+}
+
 pub(crate) async fn insert(
     tx: &mut Tx<'_>,
     grant: &Grant,
     user: &User,
     password_hash: Option<&str>,
 ) -> Result<()> {
-    query(
-        "INSERT INTO users (id, domain_id, name, enabled, default_project_id, password_hash, password_changed_at,
-                            token_epoch, options, extra, created_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
-    )
-    .bind(grant.target())
-    .bind(&user.domain_id)
-    .bind(&user.name)
-    .bind(user.enabled)
-    .bind(user.default_project_id.as_deref())
-    .bind(password_hash)
-    .bind(password_hash.map(|_| user.created_at))
-    .bind(user.token_epoch)
-    .bind(Json(&user.options))
-    .bind(Json(&user.extra))
-    .bind(user.created_at)
-    .execute_unique(tx, &duplicate("user", &user.name, &user.domain_id))
-    .await?;
+    rows::insert(tx, grant, user, &conflict(user)).await?;
+    if password_hash.is_some() {
+        store_password(tx, grant, password_hash, user.created_at).await?;
+    }
     Ok(())
 }
 
 pub(crate) async fn update(tx: &mut Tx<'_>, grant: &Grant, user: &User) -> Result<()> {
-    query(
-        "UPDATE users SET name = $1, enabled = $2, default_project_id = $3, token_epoch = $4, options = $5, extra = $6
-         WHERE id = $7",
-    )
-    .bind(&user.name)
-    .bind(user.enabled)
-    .bind(user.default_project_id.as_deref())
-    .bind(user.token_epoch)
-    .bind(Json(&user.options))
-    .bind(Json(&user.extra))
-    .bind(grant.target())
-    .execute_unique(tx, &duplicate("user", &user.name, &user.domain_id))
-    .await?;
-    Ok(())
+    rows::update(tx, grant, user, &conflict(user)).await
+}
+
+fn conflict(user: &User) -> String {
+    duplicate("user", &user.name, &user.domain_id)
+}
+
+/// `None` for all.
+pub(crate) async fn people(conn: &mut Conn, ids: Option<&[String]>) -> Result<Vec<User>> {
+    match ids {
+        None => select::<User>().all(conn).await,
+        Some(ids) => select::<User>().any("id", ids).all(conn).await,
+    }
+}
+
+async fn store_password(tx: &mut Tx<'_>, grant: &Grant, hash: Option<&str>, now: Timestamp) -> Result<u64> {
+    query("UPDATE users SET password_hash = $1, password_changed_at = $2 WHERE id = $3")
+        .bind(hash)
+        .bind(now)
+        .bind(grant.target())
+        .execute(tx)
+        .await
 }
 
 /// Sets or removes the password; every token of the user ends.
@@ -130,22 +118,20 @@ pub(crate) async fn set_password(
     hash: Option<&str>,
     now: Timestamp,
 ) -> Result<u64> {
-    query(
-        "UPDATE users SET password_hash = $1, password_changed_at = $2, token_epoch = token_epoch + 1 WHERE id = $3",
-    )
-    .bind(hash)
-    .bind(now)
-    .bind(grant.target())
-    .execute(tx)
-    .await
-}
-
-/// Deletes the user and the roles that it held.
-pub(crate) async fn delete(tx: &mut Tx<'_>, grant: &Grant) -> Result<()> {
-    query("DELETE FROM role_assignments WHERE actor_kind = 'user' AND actor_id = $1")
+    query("UPDATE users SET token_epoch = token_epoch + 1 WHERE id = $1")
         .bind(grant.target())
         .execute(tx)
         .await?;
-    query("DELETE FROM users WHERE id = $1").bind(grant.target()).execute(tx).await?;
+    store_password(tx, grant, hash, now).await
+}
+
+/// Takes the user's roles, and takes the user out of all groups.
+pub(crate) async fn clear(tx: &mut Tx<'_>, grant: &Grant) -> Result<()> {
+    for sql in [
+        "DELETE FROM role_assignments WHERE actor_kind = 'user' AND actor_id = $1",
+        "DELETE FROM group_members WHERE user_id = $1",
+    ] {
+        query(sql).bind(grant.target()).execute(tx).await?;
+    }
     Ok(())
 }

@@ -4,9 +4,13 @@
 mod assignments;
 mod cloud;
 mod discovery;
+mod engine;
+mod groups;
+mod hierarchy;
 mod logins;
 mod personas;
 mod projects;
 mod roles;
+mod size;
 mod tokens;
 mod users;

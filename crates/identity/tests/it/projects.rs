@@ -51,11 +51,11 @@ async fn bad_input_is_refused() {
             (400, json!({ "name": "a", "tags": ["a,b"] })),
             (400, json!({ "name": "a", "tags": vec!["x"; 81] })),
             (400, json!({ "name": "a", "enabled": "no" })),
-            (400, json!({ "name": "a", "is_domain": true })),
             (400, json!({ "name": "a", "options": { "immutable": "yes" } })),
             (501, json!({ "name": "a", "options": { "colour": "red" } })),
-            (404, json!({ "name": "a", "domain_id": "nowhere" })),
-            (404, json!({ "name": "a", "parent_id": "nowhere" })),
+            (400, json!({ "name": "a", "domain_id": "nowhere" })),
+            (400, json!({ "name": "a", "parent_id": "nowhere" })),
+            (400, json!({ "name": "a", "is_domain": true, "parent_id": "default" })),
         ] {
             let answer = cloud.call("POST", "/v3/projects", &admin, json!({ "project": project })).await;
             assert_eq!(answer.status, status, "{}", answer.body);
