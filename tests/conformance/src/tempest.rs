@@ -153,7 +153,9 @@ impl<'a> Workspace<'a> {
             .map(|line| line.replace(&cloud.state().display().to_string(), "…"))
             .collect::<Vec<_>>()
             .join("\n");
-        Ok(Workspace { cloud, directory, shown })
+        let workspace = Workspace { cloud, directory, shown };
+        finish(workspace.stestr().arg("init"))?;
+        Ok(workspace)
     }
 
     fn stestr(&self) -> Command {
