@@ -98,10 +98,10 @@ impl Drop for Keystone {
 
 fn serve(cloud: &Cloud, directory: &Path, settings: &Settings) -> Result<Child> {
     let uwsgi = directory.join("uwsgi.ini");
-    let module = finish(
-        Command::new(environment("keystone").join("python"))
-            .args(["-c", "import importlib.util as u; print(u.find_spec('keystone').submodule_search_locations[0])"]),
-    )?;
+    let module = finish(Command::new(environment("keystone").join("python")).args([
+        "-c",
+        "import importlib.util as u; print(u.find_spec('keystone').submodule_search_locations[0])",
+    ]))?;
     let module = Path::new(String::from_utf8(module.stdout)?.trim()).join("wsgi/api.py");
     let home = std::fs::canonicalize(environment("keystone").join(".."))?;
     let config = format!(

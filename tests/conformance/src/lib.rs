@@ -2,6 +2,8 @@
 //!
 //! Each runs in a Python environment of its own, in the network namespace of a cloud that is made for it.
 
+pub mod bench;
+mod client;
 pub mod keystone;
 pub mod tempest;
 
@@ -20,8 +22,7 @@ fn ours(path: &str) -> PathBuf {
 
 /// A Python environment that `make` installed: the clients', or the one of this name beside them.
 fn environment(name: &str) -> PathBuf {
-    let clients = std::env::var_os("HANSE_TOOLS")
-        .map_or_else(|| ours("../../.tools/bin"), PathBuf::from);
+    let clients = std::env::var_os("HANSE_TOOLS").map_or_else(|| ours("../../.tools/bin"), PathBuf::from);
     match name {
         "" => clients,
         name => clients.join("..").join(name).join("bin"),

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use clap::{Parser, Subcommand};
-use hanse_conformance_tests::{CONFIG, keystone, tempest};
+use hanse_conformance_tests::{CONFIG, bench, keystone, tempest};
 use hanse_e2e::Cloud;
 
 #[derive(Parser)]
@@ -40,6 +40,8 @@ enum What {
         #[arg(long, value_name = "FILE")]
         report: Option<PathBuf>,
     },
+    /// What tokens and logins cost Hanse (HANSE_BINARY) and Keystone, in turns
+    Bench,
 }
 
 fn main() -> ExitCode {
@@ -76,6 +78,10 @@ fn run(what: What) -> Result<()> {
         }
         What::Compare { only, report } => {
             print!("{}", keystone::compare(&cloud, report.as_deref(), &only)?);
+            Ok(())
+        }
+        What::Bench => {
+            println!("{}", bench::run(&cloud)?);
             Ok(())
         }
     }

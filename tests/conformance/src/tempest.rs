@@ -135,9 +135,11 @@ impl<'a> Workspace<'a> {
         }
         let config = configuration(cloud, &directory)?;
         write_private(&directory.join("tempest.conf"), &config)?;
-        let packages = finish(
-            python().args(["-c", "import pathlib, tempest; print(pathlib.Path(tempest.__file__).parent.parent)"]),
-        )?;
+        let packages =
+            finish(python().args([
+                "-c",
+                "import pathlib, tempest; print(pathlib.Path(tempest.__file__).parent.parent)",
+            ]))?;
         let packages = PathBuf::from(String::from_utf8(packages.stdout)?.trim());
         // Only identity's modules are read: Tempest takes half a minute to look through all of them.
         let stestr = format!(

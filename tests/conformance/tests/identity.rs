@@ -11,7 +11,8 @@ fn the_identity_tests_of_scs_0128_pass() {
     let cloud = Cloud::new("scs", CONFIG);
     cloud.hanse_ok(&["up"]);
     let wanted = tempest::scs_identity().unwrap();
-    let patterns: Vec<String> = wanted.iter().map(|id| format!("^{}($|\\[)", id.replace('.', "\\."))).collect();
+    let patterns: Vec<String> =
+        wanted.iter().map(|id| format!("^{}($|\\[)", id.replace('.', "\\."))).collect();
     let run = tempest::run(&cloud, &patterns).unwrap();
     assert_eq!(run.outcomes.len(), 16, "{}", run.remarks());
     assert_eq!(run.count("success"), 16, "{}", run.remarks());
