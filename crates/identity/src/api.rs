@@ -17,7 +17,9 @@ use axum::Router;
 use axum::routing::{get, post};
 
 use crate::Identity;
+use crate::catalog::{Endpoint, EndpointGroup, Region, Service};
 use crate::model::{Group, Role};
+use crate::policies::Policy;
 
 pub(crate) fn routes(identity: Identity) -> Router {
     Router::new()
@@ -119,11 +121,73 @@ pub(crate) fn routes(identity: Identity) -> Router {
         )
         .route("/v3/role_inferences", get(roles::list_inferences))
         .route("/v3/role_assignments", get(assignments::list_all))
-        .route("/v3/regions", get(catalog::list_regions))
-        .route("/v3/regions/{id}", get(catalog::show_region))
-        .route("/v3/services", get(catalog::list_services))
-        .route("/v3/services/{id}", get(catalog::show_service))
-        .route("/v3/endpoints", get(catalog::list_endpoints))
-        .route("/v3/endpoints/{id}", get(catalog::show_endpoint))
+        .route("/v3/regions", get(resource::list::<Region>).post(resource::create::<Region>))
+        .route(
+            "/v3/regions/{id}",
+            get(resource::show::<Region>)
+                .put(catalog::put_region)
+                .patch(resource::update::<Region>)
+                .delete(resource::delete::<Region>),
+        )
+        .route("/v3/services", get(resource::list::<Service>).post(resource::create::<Service>))
+        .route(
+            "/v3/services/{id}",
+            get(resource::show::<Service>)
+                .patch(resource::update::<Service>)
+                .delete(resource::delete::<Service>),
+        )
+        .route("/v3/endpoints", get(resource::list::<Endpoint>).post(resource::create::<Endpoint>))
+        .route(
+            "/v3/endpoints/{id}",
+            get(resource::show::<Endpoint>)
+                .patch(resource::update::<Endpoint>)
+                .delete(resource::delete::<Endpoint>),
+        )
+        .route("/v3/policies", get(resource::list::<Policy>).post(resource::create::<Policy>))
+        .route(
+            "/v3/policies/{policy}",
+            get(resource::show::<Policy>)
+                .patch(resource::update::<Policy>)
+                .delete(resource::delete::<Policy>),
+        )
+        .route(
+            "/v3/OS-EP-FILTER/endpoint_groups",
+            get(resource::list::<EndpointGroup>).post(resource::create::<EndpointGroup>),
+        )
+        .route(
+            "/v3/OS-EP-FILTER/endpoint_groups/{id}",
+            get(resource::show::<EndpointGroup>)
+                .patch(resource::update::<EndpointGroup>)
+                .delete(resource::delete::<EndpointGroup>),
+        )
+        .route("/v3/OS-EP-FILTER/endpoint_groups/{id}/endpoints", get(catalog::endpoints_of_group))
+        .route("/v3/OS-EP-FILTER/endpoint_groups/{id}/projects", get(catalog::projects_of::<EndpointGroup>))
+        .route(
+            "/v3/OS-EP-FILTER/endpoint_groups/{id}/projects/{project}",
+            get(catalog::show_group_given).put(catalog::give_group).delete(catalog::take_group),
+        )
+        .route("/v3/OS-EP-FILTER/endpoints/{id}/projects", get(catalog::projects_of::<Endpoint>))
+        .route("/v3/OS-EP-FILTER/projects/{project}/endpoints", get(catalog::endpoints_of_project))
+        .route("/v3/OS-EP-FILTER/projects/{project}/endpoint_groups", get(catalog::groups_of_project))
+        .route(
+            "/v3/OS-EP-FILTER/projects/{project}/endpoints/{id}",
+            get(catalog::check_given::<Endpoint>)
+                .put(catalog::give::<Endpoint>)
+                .delete(catalog::take::<Endpoint>),
+        )
+        .route("/v3/policies/{policy}/OS-ENDPOINT-POLICY/endpoints", get(catalog::endpoints_of_policy))
+        .route("/v3/endpoints/{id}/OS-ENDPOINT-POLICY/policy", get(catalog::policy_of_endpoint))
+        .route(
+            "/v3/policies/{policy}/OS-ENDPOINT-POLICY/endpoints/{endpoint}",
+            get(catalog::check_policy).put(catalog::associate).delete(catalog::dissociate),
+        )
+        .route(
+            "/v3/policies/{policy}/OS-ENDPOINT-POLICY/services/{service}",
+            get(catalog::check_policy).put(catalog::associate).delete(catalog::dissociate),
+        )
+        .route(
+            "/v3/policies/{policy}/OS-ENDPOINT-POLICY/services/{service}/regions/{region}",
+            get(catalog::check_policy).put(catalog::associate).delete(catalog::dissociate),
+        )
         .with_state(identity)
 }

@@ -1,6 +1,8 @@
 //! SQL only. Reads take what the caller may see, writes take the grant that allows them.
 
 pub(crate) mod assignments;
+pub(crate) mod associations;
+pub(crate) mod catalog;
 pub(crate) mod groups;
 pub(crate) mod projects;
 pub(crate) mod revision;

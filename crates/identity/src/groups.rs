@@ -117,7 +117,7 @@ impl Resource for Group {
         Some(&self.extra)
     }
 
-    async fn check(&self, tx: &mut Tx<'_>, old: Option<&Group>) -> Result<()> {
+    async fn check(&mut self, _: &Identity, tx: &mut Tx<'_>, old: Option<&Group>) -> Result<()> {
         if old.is_none() {
             require_domain(tx, &self.domain_id).await?;
         }

@@ -14,6 +14,7 @@ mod filters;
 mod groups;
 mod hierarchy;
 mod model;
+mod policies;
 mod projects;
 mod resource;
 mod roles;
@@ -36,7 +37,7 @@ use hanse_web::{Authenticator, CatalogEntry, FaultStyle, Service};
 pub use bootstrap::{BootstrapSpec, ProjectUser, bootstrap, ensure_project_user};
 
 use brake::Brake;
-use catalog::Catalog;
+use catalog::BuiltIn;
 use db::revision::Revision;
 use snapshot::Snapshots;
 
@@ -45,6 +46,7 @@ pub const MIGRATIONS: Migrations = Migrations {
     steps: &[
         Migration { version: 1, name: "identity", sql: include_str!("../migrations/0001_identity.sql") },
         Migration { version: 2, name: "groups", sql: include_str!("../migrations/0002_groups.sql") },
+        Migration { version: 3, name: "catalog", sql: include_str!("../migrations/0003_catalog.sql") },
     ],
 };
 
@@ -87,7 +89,7 @@ struct Inner {
     db: Db,
     hasher: Arc<PasswordHasher>,
     tokens: Arc<FernetTokens>,
-    catalog: Catalog,
+    catalog: BuiltIn,
     settings: Settings,
     snapshots: Snapshots,
     brake: Brake,
@@ -98,7 +100,7 @@ impl Identity {
         Identity(Arc::new(Inner {
             snapshots: Snapshots::new(deps.db.clone()),
             brake: Brake::new(deps.settings.failures_per_minute),
-            catalog: Catalog::new(deps.catalog, deps.region, &deps.public_url),
+            catalog: BuiltIn::new(deps.catalog, deps.region, &deps.public_url),
             db: deps.db,
             hasher: deps.hasher,
             tokens: deps.tokens,

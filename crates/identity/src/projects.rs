@@ -130,7 +130,7 @@ impl Create {
             domain_id: String::new(),
             parent_id: String::new(),
             is_domain,
-            name: checked_name(&self.name)?,
+            name: checked_place_name(&self.name)?,
             description: self.description.unwrap_or_default(),
             enabled: self.enabled.unwrap_or(true),
             tags: checked_tags(self.tags)?,
@@ -147,6 +147,13 @@ impl Create {
 
 fn touched(grant: &hanse_policy::Grant) -> Vec<Touched> {
     vec![Touched::Place(grant.target().to_owned())]
+}
+
+/// Names of projects and domains are shorter than others (Keystone's columns).
+fn checked_place_name(name: &str) -> Result<String> {
+    let name = checked_name(name)?;
+    check_text("name", &name, 64)?;
+    Ok(name)
 }
 
 /// A parent that is not there is the client's mistake and no missing resource, as in Keystone.
@@ -279,6 +286,7 @@ pub(crate) async fn update(
     id: &str,
     change: Update,
 ) -> Result<Project> {
+    caller.scope(UPDATE_PROJECT)?;
     let project = show(identity, caller, id).await?;
     let target = Target::new(id).in_domain(&project.domain_id).in_project(id);
     if project.is_domain {
@@ -295,6 +303,7 @@ pub(crate) async fn update_domain(
     id: &str,
     change: Update,
 ) -> Result<Project> {
+    caller.scope(UPDATE_DOMAIN)?;
     let domain = show_domain(identity, caller, id).await?;
     let grant = caller.authorize(cx, UPDATE_DOMAIN, Target::new(id).in_domain(id))?;
     apply(identity, cx, &grant, &domain, change).await
@@ -317,7 +326,7 @@ async fn apply(
     if let Some(Some(description)) = &change.description {
         check_text("description", description, DESCRIPTION_MAX)?;
     }
-    let name = change.name.as_deref().map(checked_name).transpose()?;
+    let name = change.name.as_deref().map(checked_place_name).transpose()?;
     let tags = change.tags.clone().map(checked_tags).transpose()?;
     let (what, id) = (if old.is_domain { "domain" } else { "project" }, old.id.as_str());
     let (name, tags, change, is_domain) = (&name, &tags, &change, old.is_domain);
@@ -395,6 +404,8 @@ pub(crate) async fn delete(
     id: &str,
     cascade: bool,
 ) -> Result<()> {
+    // Who may delete nothing learns nothing of what there is.
+    caller.scope(DELETE_PROJECT)?;
     let project = show(identity, caller, id).await?;
     let target = Target::new(id).in_domain(&project.domain_id).in_project(id);
     if project.is_domain {
@@ -437,6 +448,7 @@ pub(crate) async fn delete(
 }
 
 pub(crate) async fn delete_domain(identity: &Identity, cx: &Cx, caller: &Caller, id: &str) -> Result<()> {
+    caller.scope(DELETE_DOMAIN)?;
     show_domain(identity, caller, id).await?;
     let grant = caller.authorize(cx, DELETE_DOMAIN, Target::new(id).in_domain(id))?;
     if id == DEFAULT_DOMAIN {

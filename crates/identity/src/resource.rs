@@ -24,7 +24,7 @@ pub(crate) struct Verbs {
 }
 
 #[async_trait]
-pub(crate) trait Resource: Stored + 'static {
+pub(crate) trait Resource: Stored + Clone + 'static {
     /// As it stands in bodies and messages (`region`), and in the path and in lists (`regions`).
     const NOUN: &'static str;
     const PLURAL: &'static str;
@@ -71,8 +71,13 @@ pub(crate) trait Resource: Stored + 'static {
         None
     }
 
-    /// What must hold in the transaction that writes it. `old` is what it was, if it was.
-    async fn check(&self, _tx: &mut Tx<'_>, _old: Option<&Self>) -> Result<()> {
+    /// Those that come with the build: they are shown with the others and stand in no table.
+    fn built_in(_identity: &Identity) -> Vec<Self> {
+        Vec::new()
+    }
+
+    /// What must hold in the transaction that writes it; may complete the row. `old` is what it was, if it was.
+    async fn check(&mut self, _identity: &Identity, _tx: &mut Tx<'_>, _old: Option<&Self>) -> Result<()> {
         Ok(())
     }
 
@@ -105,21 +110,25 @@ pub(crate) async fn create<R: Resource>(
 ) -> Result<R> {
     let new = R::new(cx, caller, cx.hex_id(), body)?;
     let grant = caller.authorize(cx, R::VERBS.create, new.target())?;
-    let (row, grant) = (&new, &grant);
+    let (new, grant) = (&new, &grant);
     identity
         .write(cx, grant, |tx| {
             Box::pin(async move {
-                row.check(tx, None).await?;
-                db::rows::insert(tx, grant, row, &row.conflict()).await?;
-                Ok(((), db::revision::bump(tx, row.touched()).await?))
+                let mut row = new.clone();
+                row.check(identity, tx, None).await?;
+                db::rows::insert(tx, grant, &row, &row.conflict()).await?;
+                let revision = db::revision::bump(tx, row.touched()).await?;
+                Ok((row, revision))
             })
         })
-        .await?;
-    Ok(new)
+        .await
 }
 
 pub(crate) async fn show<R: Resource>(identity: &Identity, caller: &Caller, id: &str) -> Result<R> {
     let scope = caller.scope(R::VERBS.show)?;
+    if let Some(row) = R::built_in(identity).into_iter().find(|row| row.id() == id) {
+        return Ok(row);
+    }
     let mut conn = identity.0.db.read().await?;
     db::rows::show(&mut conn, &scope, id).await?.ok_or_else(|| missing(R::NOUN, id))
 }
@@ -132,7 +141,32 @@ pub(crate) async fn list<R: Resource>(
 ) -> Result<(Vec<R>, bool)> {
     let scope = caller.scope(R::VERBS.list)?;
     let mut conn = identity.0.db.read().await?;
-    db::rows::list(&mut conn, &scope, |select| R::filter(params, select), page).await
+    let (mut rows, more) =
+        db::rows::list(&mut conn, &scope, |select| R::filter(params, select), page).await?;
+    if page.marker.is_none() {
+        // Few, and before all others.
+        let own = R::built_in(identity).into_iter().filter(|row| matches(&row.view(), params));
+        rows.splice(0..0, own);
+    }
+    Ok((rows, more))
+}
+
+/// Whether all that the query names and the object has is equal.
+fn matches(shown: &Value, params: &Params) -> bool {
+    params.iter().all(|(key, wanted)| match shown.get(key) {
+        Some(Value::String(own)) => own == wanted,
+        Some(Value::Null) => wanted.is_empty(),
+        _ => true,
+    })
+}
+
+/// # Errors
+/// 403 if the object comes with the build.
+fn refuse_built_in<R: Resource>(identity: &Identity, id: &str) -> Result<()> {
+    if R::built_in(identity).iter().any(|row| row.id() == id) {
+        return Err(crate::catalog::built_in(R::NOUN, id));
+    }
+    Ok(())
 }
 
 pub(crate) async fn update<R: Resource>(
@@ -142,20 +176,22 @@ pub(crate) async fn update<R: Resource>(
     id: &str,
     change: R::Update,
 ) -> Result<R> {
+    // Who may do this to nothing learns nothing of what there is.
+    caller.scope(R::VERBS.update)?;
     let seen: R = show(identity, caller, id).await?;
     let grant = caller.authorize(cx, R::VERBS.update, seen.target())?;
+    refuse_built_in::<R>(identity, id)?;
     let (change, grant) = (&change, &grant);
     identity
         .write(cx, grant, |tx| {
             Box::pin(async move {
-                let missing = || missing(R::NOUN, id);
-                let old: R = db::rows::find(tx, id).await?.ok_or_else(missing)?;
-                let mut row: R = db::rows::find(tx, id).await?.ok_or_else(missing)?;
+                let old: R = db::rows::find(tx, id).await?.ok_or_else(|| missing(R::NOUN, id))?;
+                let mut row = old.clone();
                 row.change(change)?;
                 if old.options().is_some_and(is_immutable) && row.options().is_some_and(is_immutable) {
                     return Err(immutable(R::NOUN, id));
                 }
-                row.check(tx, Some(&old)).await?;
+                row.check(identity, tx, Some(&old)).await?;
                 db::rows::update(tx, grant, &row, &row.conflict()).await?;
                 let revision = bump(tx, &row, Vec::new()).await?;
                 Ok((row, revision))
@@ -170,8 +206,10 @@ pub(crate) async fn delete<R: Resource>(
     caller: &Caller,
     id: &str,
 ) -> Result<()> {
+    caller.scope(R::VERBS.delete)?;
     let seen: R = show(identity, caller, id).await?;
     let grant = caller.authorize(cx, R::VERBS.delete, seen.target())?;
+    refuse_built_in::<R>(identity, id)?;
     let grant = &grant;
     identity
         .write(cx, grant, |tx| {

@@ -133,7 +133,7 @@ impl Resource for Role {
         Some(&self.options)
     }
 
-    async fn check(&self, tx: &mut Tx<'_>, old: Option<&Role>) -> Result<()> {
+    async fn check(&mut self, _: &Identity, tx: &mut Tx<'_>, old: Option<&Role>) -> Result<()> {
         if old.is_none() && !self.domain_id.is_empty() {
             require_domain(tx, &self.domain_id).await?;
         }

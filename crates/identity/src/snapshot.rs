@@ -17,6 +17,7 @@ use hanse_policy::{Caller, DomainRef, ProjectRef, TokenScope};
 pub(crate) use assigned::{Filter, Held};
 pub(crate) use latest::Snapshots;
 
+use crate::catalog::Listing;
 use crate::model::Site;
 use crate::token::{AuditId, Payload};
 
@@ -99,10 +100,15 @@ pub(crate) struct Snapshot {
     groups: Arc<HashMap<Id, Arc<Group>>>,
     places: Arc<HashMap<Id, Arc<Place>>>,
     roles: Arc<HashMap<Id, KnownRole>>,
+    catalog: Arc<Listing>,
     revoked: Arc<HashSet<AuditId>>,
 }
 
 impl Snapshot {
+    pub(crate) fn catalog(&self) -> &Listing {
+        &self.catalog
+    }
+
     pub(crate) fn person(&self, id: &str) -> Option<&Person> {
         self.people.get(id).map(Arc::as_ref)
     }

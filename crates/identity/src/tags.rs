@@ -35,6 +35,7 @@ async fn change<F>(
 where
     F: Fn(Vec<String>) -> Result<Vec<String>> + Send + Sync,
 {
+    caller.scope(verb)?;
     let project = show(identity, caller, id).await?;
     let target = Target::new(id).in_project(id).in_domain(project.domain_id);
     let grant = caller.authorize(cx, verb, target)?;

@@ -100,6 +100,7 @@ pub(crate) async fn update(
     id: &str,
     change: Update,
 ) -> Result<User> {
+    caller.scope(UPDATE_USER)?;
     let user = show(identity, caller, id).await?;
     let target = Target::new(id).in_domain(&user.domain_id);
     let grant = caller.authorize(cx, UPDATE_USER, target)?;
@@ -145,6 +146,7 @@ pub(crate) async fn update(
 }
 
 pub(crate) async fn delete(identity: &Identity, cx: &Cx, caller: &Caller, id: &str) -> Result<()> {
+    caller.scope(DELETE_USER)?;
     let user = show(identity, caller, id).await?;
     let grant = caller.authorize(cx, DELETE_USER, Target::new(id).in_domain(&user.domain_id))?;
     let grant = &grant;

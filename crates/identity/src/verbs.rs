@@ -75,10 +75,47 @@ verbs! {
     REVOKE_SYSTEM_GRANT = "revoke_system_grant_for_user", Admin;
     LIST_ROLE_ASSIGNMENTS = "list_role_assignments", DomainReader;
 
+    CREATE_REGION = "create_region", Admin;
     SHOW_REGION = "get_region", Authenticated;
     LIST_REGIONS = "list_regions", Authenticated;
+    UPDATE_REGION = "update_region", Admin;
+    DELETE_REGION = "delete_region", Admin;
+    CREATE_SERVICE = "create_service", Admin;
     SHOW_SERVICE = "get_service", SystemReader;
     LIST_SERVICES = "list_services", SystemReader;
+    UPDATE_SERVICE = "update_service", Admin;
+    DELETE_SERVICE = "delete_service", Admin;
+    CREATE_ENDPOINT = "create_endpoint", Admin;
     SHOW_ENDPOINT = "get_endpoint", SystemReader;
     LIST_ENDPOINTS = "list_endpoints", SystemReader;
+    UPDATE_ENDPOINT = "update_endpoint", Admin;
+    DELETE_ENDPOINT = "delete_endpoint", Admin;
+
+    CREATE_ENDPOINT_GROUP = "create_endpoint_group", Admin;
+    SHOW_ENDPOINT_GROUP = "get_endpoint_group", SystemReader;
+    LIST_ENDPOINT_GROUPS = "list_endpoint_groups", SystemReader;
+    UPDATE_ENDPOINT_GROUP = "update_endpoint_group", Admin;
+    DELETE_ENDPOINT_GROUP = "delete_endpoint_group", Admin;
+    LIST_ENDPOINTS_OF_GROUP = "list_endpoints_associated_with_endpoint_group", SystemReader;
+    LIST_PROJECTS_OF_ENDPOINT_GROUP = "list_projects_associated_with_endpoint_group", SystemReader;
+    SHOW_ENDPOINT_GROUP_IN_PROJECT = "get_endpoint_group_in_project", SystemReader;
+    ADD_ENDPOINT_GROUP_TO_PROJECT = "add_endpoint_group_to_project", Admin;
+    REMOVE_ENDPOINT_GROUP_FROM_PROJECT = "remove_endpoint_group_from_project", Admin;
+    LIST_ENDPOINT_GROUPS_FOR_PROJECT = "list_endpoint_groups_for_project", SystemReader;
+    CHECK_ENDPOINT_IN_PROJECT = "check_endpoint_in_project", SystemReader;
+    ADD_ENDPOINT_TO_PROJECT = "add_endpoint_to_project", Admin;
+    REMOVE_ENDPOINT_FROM_PROJECT = "remove_endpoint_from_project", Admin;
+    LIST_ENDPOINTS_FOR_PROJECT = "list_endpoints_for_project", SystemReader;
+    LIST_PROJECTS_FOR_ENDPOINT = "list_projects_for_endpoint", SystemReader;
+
+    CREATE_POLICY = "create_policy", Admin;
+    SHOW_POLICY = "get_policy", SystemReader;
+    LIST_POLICIES = "list_policies", SystemReader;
+    UPDATE_POLICY = "update_policy", Admin;
+    DELETE_POLICY = "delete_policy", Admin;
+    CREATE_POLICY_ASSOCIATION = "create_policy_association", Admin;
+    CHECK_POLICY_ASSOCIATION = "check_policy_association", SystemReader;
+    DELETE_POLICY_ASSOCIATION = "delete_policy_association", Admin;
+    LIST_ENDPOINTS_FOR_POLICY = "list_endpoints_for_policy", SystemReader;
+    SHOW_POLICY_FOR_ENDPOINT = "get_policy_for_endpoint", SystemReader;
 }

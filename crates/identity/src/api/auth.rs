@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use crate::Identity;
 use crate::auth::{DomainNamed, Named, Opened, Proof, Want, unsupported_method};
+use crate::catalog::Listing;
 use crate::model::{Site, unauthorized};
 use crate::verbs::{AUTH_CATALOG, AUTH_SYSTEM};
 
@@ -172,7 +173,7 @@ fn want(scope: Option<ScopeBody>) -> Result<Want> {
     }
 }
 
-fn view(identity: &Identity, opened: &Opened, with_catalog: bool) -> Value {
+fn view(identity: &Identity, opened: &Opened, catalog: Option<&Listing>) -> Value {
     let (payload, caller) = (&opened.payload, &opened.caller);
     let domain = |domain: &hanse_policy::DomainRef| json!({ "id": domain.id, "name": domain.name });
     let mut token = json!({
@@ -196,8 +197,8 @@ fn view(identity: &Identity, opened: &Opened, with_catalog: bool) -> Value {
         TokenScope::System => token["system"] = json!({ "all": true }),
     }
     token["roles"] = caller.roles.iter().map(|role| json!({ "id": role.id, "name": role.name })).collect();
-    if with_catalog {
-        token["catalog"] = identity.0.catalog.for_token(caller.project_id());
+    if let Some(listing) = catalog {
+        token["catalog"] = listing.for_token(&identity.0.catalog, caller.project_id(), &caller.user_id);
     }
     json!({ "token": token })
 }
@@ -215,7 +216,8 @@ pub(crate) async fn issue(
     let want = want(request.auth.scope)?;
     let proofs = request.auth.identity.proofs()?;
     let (token, opened) = identity.issue(&open.cx, open.peer, proofs, want).await?;
-    let body = view(&identity, &opened, !params.has("nocatalog"));
+    let snapshot = identity.0.snapshots.current(&open.cx).await?;
+    let body = view(&identity, &opened, (!params.has("nocatalog")).then_some(snapshot.catalog()));
     Ok((StatusCode::CREATED, [(SUBJECT, token)], Json(body)).into_response())
 }
 
@@ -228,7 +230,8 @@ pub(crate) async fn show(
     let subject = subject(&headers);
     let allow_expired = params.flag("allow_expired")?.unwrap_or(false);
     let opened = identity.show_token(&call.cx, &call.caller, subject, allow_expired).await?;
-    let body = view(&identity, &opened, !params.has("nocatalog"));
+    let snapshot = identity.0.snapshots.current(&call.cx).await?;
+    let body = view(&identity, &opened, (!params.has("nocatalog")).then_some(snapshot.catalog()));
     let token = subject.unwrap_or_default().to_owned();
     Ok(([(SUBJECT, token)], Json(body)).into_response())
 }
@@ -250,7 +253,9 @@ pub(crate) async fn catalog(State(identity): State<Identity>, call: Call) -> Rep
         );
     }
     let link = identity.0.catalog.link("auth/catalog");
-    let catalog = identity.0.catalog.for_token(call.caller.project_id());
+    let snapshot = identity.0.snapshots.current(&call.cx).await?;
+    let (caller, built_in) = (&call.caller, &identity.0.catalog);
+    let catalog = snapshot.catalog().for_token(built_in, caller.project_id(), &caller.user_id);
     Ok(Json(json!({ "catalog": catalog, "links": { "next": null, "self": link, "previous": null } })))
 }
 

@@ -18,7 +18,7 @@ pub(crate) struct Of<T> {
     project: T,
 }
 
-fn view(identity: &Identity, project: &Project) -> Value {
+pub(crate) fn view(identity: &Identity, project: &Project) -> Value {
     // A domain that is looked at as a project has neither.
     let above = |id: &str| if id.is_empty() { Value::Null } else { json!(id) };
     let own = json!({

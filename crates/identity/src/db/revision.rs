@@ -21,6 +21,8 @@ pub(crate) enum Touched {
     Place(String),
     /// Roles and what they imply: few, so all of them.
     Roles,
+    /// What operators added to the catalog: little, so all of it.
+    Catalog,
     /// A revoked token, by its audit id.
     Revocation(String),
     Everything,
@@ -33,6 +35,7 @@ impl Touched {
             Touched::Group(id) => ("group", id),
             Touched::Place(id) => ("place", id),
             Touched::Roles => ("roles", ""),
+            Touched::Catalog => ("catalog", ""),
             Touched::Revocation(id) => ("revocation", id),
             Touched::Everything => ("everything", ""),
         }
@@ -45,6 +48,7 @@ impl Touched {
             "group" => Touched::Group(id),
             "place" => Touched::Place(id),
             "roles" => Touched::Roles,
+            "catalog" => Touched::Catalog,
             "revocation" => Touched::Revocation(id),
             _ => Touched::Everything,
         }

@@ -138,6 +138,7 @@ impl Snapshot {
             groups: Arc::new(made.groups),
             places: Arc::new(made.places),
             roles: Arc::new(roles(conn, &mut known).await?),
+            catalog: Arc::new(db::catalog::listing(conn).await?),
             revoked: Arc::new(db::revocations::current(conn, now).await?),
         })
     }
@@ -160,6 +161,7 @@ impl Snapshot {
                 Touched::Group(id) => groups.push(id),
                 Touched::Place(id) => places.push(id),
                 Touched::Roles => next.roles = Arc::new(roles(conn, &mut known).await?),
+                Touched::Catalog => next.catalog = Arc::new(db::catalog::listing(conn).await?),
                 Touched::Revocation(id) => {
                     if let Some(id) = AuditId::parse(&id) {
                         Arc::make_mut(&mut next.revoked).insert(id);

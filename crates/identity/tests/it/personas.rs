@@ -22,21 +22,21 @@ const ROUTES: &[(&str, &str, [u16; 7])] = &[
     ("GET", "/v3/users", [401, 403, 403, 403, 200, 200, 200]),
     ("POST", "/v3/users", [401, 403, 403, 403, 201, 403, 201]),
     ("GET", "/v3/users/{user}", [401, 404, 404, 404, 404, 200, 200]),
-    ("PATCH", "/v3/users/{user}", [401, 404, 404, 404, 404, 403, 200]),
+    ("PATCH", "/v3/users/{user}", [401, 403, 403, 403, 404, 403, 200]),
     ("GET", "/v3/users/{user}/projects", [401, 404, 404, 404, 404, 200, 200]),
     ("POST", "/v3/users/{user}/password", [401, 401, 401, 401, 401, 401, 401]),
     ("GET", "/v3/projects", [401, 403, 403, 403, 200, 200, 200]),
     ("POST", "/v3/projects", [401, 403, 403, 403, 201, 403, 201]),
     ("GET", "/v3/projects/{project}", [401, 404, 404, 404, 404, 200, 200]),
-    ("PATCH", "/v3/projects/{project}", [401, 404, 404, 404, 404, 403, 200]),
+    ("PATCH", "/v3/projects/{project}", [401, 403, 403, 403, 404, 403, 200]),
     ("GET", "/v3/domains", [401, 403, 403, 403, 200, 200, 200]),
     ("POST", "/v3/domains", [401, 403, 403, 403, 403, 403, 201]),
     ("GET", "/v3/domains/{domain}", [401, 404, 404, 404, 404, 200, 200]),
-    ("PATCH", "/v3/domains/{domain}", [401, 404, 404, 404, 404, 403, 200]),
+    ("PATCH", "/v3/domains/{domain}", [401, 403, 403, 403, 403, 403, 200]),
     ("GET", "/v3/roles", [401, 403, 403, 403, 200, 200, 200]),
     ("POST", "/v3/roles", [401, 403, 403, 403, 403, 403, 201]),
     ("GET", "/v3/roles/{role}", [401, 403, 403, 403, 404, 200, 200]),
-    ("PATCH", "/v3/roles/{role}", [401, 403, 403, 403, 404, 403, 200]),
+    ("PATCH", "/v3/roles/{role}", [401, 403, 403, 403, 403, 403, 200]),
     ("GET", "/v3/role_assignments", [401, 403, 403, 403, 200, 200, 200]),
     ("PUT", "/v3/projects/{project}/users/{user}/roles/{role}", [401, 403, 403, 403, 403, 403, 204]),
     ("GET", "/v3/projects/{project}/users/{user}/roles", [401, 403, 403, 403, 403, 200, 200]),
@@ -156,26 +156,143 @@ const ROUTES: &[(&str, &str, [u16; 7])] = &[
     ("DELETE", "/v3/roles/{role}/implies/{implied}", [401, 403, 403, 403, 403, 403, 204]),
     ("DELETE", "/v3/groups/{group}", [401, 403, 403, 403, 404, 403, 204]),
     ("GET", "/v3/projects/{project}/tags", [401, 404, 404, 404, 404, 200, 200]),
-    ("PUT", "/v3/projects/{project}/tags", [401, 404, 404, 404, 404, 403, 200]),
-    ("PUT", "/v3/projects/{project}/tags/{tag}", [401, 404, 404, 404, 404, 403, 201]),
+    ("PUT", "/v3/projects/{project}/tags", [401, 403, 403, 403, 403, 403, 200]),
+    ("PUT", "/v3/projects/{project}/tags/{tag}", [401, 403, 403, 403, 403, 403, 201]),
     ("GET", "/v3/projects/{project}/tags/{tag}", [401, 404, 404, 404, 404, 204, 204]),
-    ("DELETE", "/v3/projects/{project}/tags/{tag}", [401, 404, 404, 404, 404, 403, 204]),
-    ("DELETE", "/v3/projects/{project}/tags", [401, 404, 404, 404, 404, 403, 204]),
-    ("DELETE", "/v3/roles/{role}", [401, 403, 403, 403, 404, 403, 204]),
-    ("DELETE", "/v3/users/{user}", [401, 404, 404, 404, 404, 403, 204]),
-    ("DELETE", "/v3/projects/{project}", [401, 404, 404, 404, 404, 403, 204]),
-    ("DELETE", "/v3/domains/{domain}", [401, 404, 404, 404, 404, 403, 403]),
+    ("DELETE", "/v3/projects/{project}/tags/{tag}", [401, 403, 403, 403, 403, 403, 204]),
+    ("DELETE", "/v3/projects/{project}/tags", [401, 403, 403, 403, 403, 403, 204]),
+    ("POST", "/v3/regions", [401, 403, 403, 403, 403, 403, 201]),
+    ("GET", "/v3/regions/{new_region}", [401, 200, 200, 200, 200, 200, 200]),
+    ("PATCH", "/v3/regions/{new_region}", [401, 403, 403, 403, 403, 403, 200]),
+    ("POST", "/v3/services", [401, 403, 403, 403, 403, 403, 201]),
+    ("GET", "/v3/services/{new_service}", [401, 403, 403, 403, 403, 200, 200]),
+    ("PATCH", "/v3/services/{new_service}", [401, 403, 403, 403, 403, 403, 200]),
+    ("POST", "/v3/endpoints", [401, 403, 403, 403, 403, 403, 201]),
+    ("GET", "/v3/endpoints/{new_endpoint}", [401, 403, 403, 403, 403, 200, 200]),
+    ("PATCH", "/v3/endpoints/{new_endpoint}", [401, 403, 403, 403, 403, 403, 200]),
+    ("GET", "/v3/policies", [401, 403, 403, 403, 403, 200, 200]),
+    ("POST", "/v3/policies", [401, 403, 403, 403, 403, 403, 201]),
+    ("GET", "/v3/policies/{new_policy}", [401, 403, 403, 403, 403, 200, 200]),
+    ("PATCH", "/v3/policies/{new_policy}", [401, 403, 403, 403, 403, 403, 200]),
+    ("GET", "/v3/OS-EP-FILTER/endpoint_groups", [401, 403, 403, 403, 403, 200, 200]),
+    ("POST", "/v3/OS-EP-FILTER/endpoint_groups", [401, 403, 403, 403, 403, 403, 201]),
+    ("GET", "/v3/OS-EP-FILTER/endpoint_groups/{new_endpoint_group}", [401, 403, 403, 403, 403, 200, 200]),
+    ("PATCH", "/v3/OS-EP-FILTER/endpoint_groups/{new_endpoint_group}", [401, 403, 403, 403, 403, 403, 200]),
+    ("PUT", "/v3/regions/{new_name}", [401, 403, 403, 403, 403, 403, 201]),
+    (
+        "GET",
+        "/v3/OS-EP-FILTER/endpoint_groups/{new_endpoint_group}/endpoints",
+        [401, 403, 403, 403, 403, 200, 200],
+    ),
+    (
+        "GET",
+        "/v3/OS-EP-FILTER/endpoint_groups/{new_endpoint_group}/projects",
+        [401, 403, 403, 403, 403, 200, 200],
+    ),
+    (
+        "PUT",
+        "/v3/OS-EP-FILTER/endpoint_groups/{new_endpoint_group}/projects/{project}",
+        [401, 403, 403, 403, 403, 403, 204],
+    ),
+    (
+        "GET",
+        "/v3/OS-EP-FILTER/endpoint_groups/{new_endpoint_group}/projects/{project}",
+        [401, 403, 403, 403, 403, 200, 200],
+    ),
+    (
+        "DELETE",
+        "/v3/OS-EP-FILTER/endpoint_groups/{new_endpoint_group}/projects/{project}",
+        [401, 403, 403, 403, 403, 403, 204],
+    ),
+    ("GET", "/v3/OS-EP-FILTER/endpoints/{endpoint}/projects", [401, 403, 403, 403, 403, 200, 200]),
+    ("GET", "/v3/OS-EP-FILTER/projects/{project}/endpoints", [401, 403, 403, 403, 403, 200, 200]),
+    ("GET", "/v3/OS-EP-FILTER/projects/{project}/endpoint_groups", [401, 403, 403, 403, 403, 200, 200]),
+    ("PUT", "/v3/OS-EP-FILTER/projects/{project}/endpoints/{endpoint}", [401, 403, 403, 403, 403, 403, 204]),
+    ("GET", "/v3/OS-EP-FILTER/projects/{project}/endpoints/{endpoint}", [401, 403, 403, 403, 403, 204, 204]),
+    (
+        "DELETE",
+        "/v3/OS-EP-FILTER/projects/{project}/endpoints/{endpoint}",
+        [401, 403, 403, 403, 403, 403, 204],
+    ),
+    (
+        "PUT",
+        "/v3/policies/{new_policy}/OS-ENDPOINT-POLICY/endpoints/{endpoint}",
+        [401, 403, 403, 403, 403, 403, 204],
+    ),
+    (
+        "GET",
+        "/v3/policies/{new_policy}/OS-ENDPOINT-POLICY/endpoints/{endpoint}",
+        [401, 403, 403, 403, 403, 204, 204],
+    ),
+    ("GET", "/v3/policies/{new_policy}/OS-ENDPOINT-POLICY/endpoints", [401, 403, 403, 403, 403, 200, 200]),
+    ("GET", "/v3/endpoints/{endpoint}/OS-ENDPOINT-POLICY/policy", [401, 403, 403, 403, 403, 200, 200]),
+    (
+        "DELETE",
+        "/v3/policies/{new_policy}/OS-ENDPOINT-POLICY/endpoints/{endpoint}",
+        [401, 403, 403, 403, 403, 403, 204],
+    ),
+    (
+        "PUT",
+        "/v3/policies/{new_policy}/OS-ENDPOINT-POLICY/services/{service}",
+        [401, 403, 403, 403, 403, 403, 204],
+    ),
+    (
+        "GET",
+        "/v3/policies/{new_policy}/OS-ENDPOINT-POLICY/services/{service}",
+        [401, 403, 403, 403, 403, 204, 204],
+    ),
+    (
+        "DELETE",
+        "/v3/policies/{new_policy}/OS-ENDPOINT-POLICY/services/{service}",
+        [401, 403, 403, 403, 403, 403, 204],
+    ),
+    (
+        "PUT",
+        "/v3/policies/{new_policy}/OS-ENDPOINT-POLICY/services/{service}/regions/RegionOne",
+        [401, 403, 403, 403, 403, 403, 204],
+    ),
+    (
+        "GET",
+        "/v3/policies/{new_policy}/OS-ENDPOINT-POLICY/services/{service}/regions/RegionOne",
+        [401, 403, 403, 403, 403, 204, 204],
+    ),
+    (
+        "DELETE",
+        "/v3/policies/{new_policy}/OS-ENDPOINT-POLICY/services/{service}/regions/RegionOne",
+        [401, 403, 403, 403, 403, 403, 204],
+    ),
+    ("DELETE", "/v3/OS-EP-FILTER/endpoint_groups/{new_endpoint_group}", [401, 403, 403, 403, 403, 403, 204]),
+    ("DELETE", "/v3/policies/{new_policy}", [401, 403, 403, 403, 403, 403, 204]),
+    ("DELETE", "/v3/endpoints/{new_endpoint}", [401, 403, 403, 403, 403, 403, 204]),
+    ("DELETE", "/v3/services/{new_service}", [401, 403, 403, 403, 403, 403, 204]),
+    ("DELETE", "/v3/regions/{new_region}", [401, 403, 403, 403, 403, 403, 204]),
+    ("DELETE", "/v3/roles/{role}", [401, 403, 403, 403, 403, 403, 204]),
+    ("DELETE", "/v3/users/{user}", [401, 403, 403, 403, 404, 403, 204]),
+    ("DELETE", "/v3/projects/{project}", [401, 403, 403, 403, 404, 403, 204]),
+    ("DELETE", "/v3/domains/{domain}", [401, 403, 403, 403, 403, 403, 403]),
     // Paths that are not served must look alike to all who may call.
     ("GET", "/v3/OS-FEDERATION/identity_providers", [404; 7]),
 ];
 
 /// A body that the route takes; names differ from call to call.
-fn body(method: &str, path: &str, number: usize) -> String {
+fn body(method: &str, path: &str, number: usize, service: &str) -> String {
     let noun = path.split('/').nth(2).unwrap_or_default().trim_end_matches('s');
     let body = match (method, noun) {
         ("POST", "user") if path.ends_with("/password") => {
             json!({ "user": { "original_password": "wrong", "password": "new" } })
         }
+        ("POST", "region") => json!({ "region": { "id": format!("n{number}") } }),
+        ("PUT", "region") => json!({ "region": {} }),
+        ("POST", "service") => json!({ "service": { "type": "test", "name": format!("n{number}") } }),
+        ("POST", "endpoint") => json!({ "endpoint": {
+            "service_id": service, "interface": "public", "url": "https://elsewhere.test/",
+        } }),
+        ("POST", "policie") => json!({ "policy": { "type": "text/plain", "blob": "x" } }),
+        ("PATCH", "policie") => json!({ "policy": { "blob": "y" } }),
+        ("POST", "OS-EP-FILTER") => json!({ "endpoint_group": {
+            "name": format!("n{number}"), "filters": { "interface": "public" },
+        } }),
+        ("PATCH", "OS-EP-FILTER") => json!({ "endpoint_group": { "name": format!("n{number}") } }),
         ("POST", "user" | "project" | "domain" | "role" | "group") => {
             json!({ noun: { "name": format!("n{number}") } })
         }
@@ -199,11 +316,29 @@ async fn objects(cloud: &Cloud, admin: &str) -> Vec<(&'static str, String)> {
     let group = create("group", json!({ "name": "other", "domain_id": domain })).await;
     let role = create("role", json!({ "name": "other" })).await;
     let implied = create("role", json!({ "name": "implied" })).await;
+    let region = create("region", json!({ "id": "elsewhere" })).await;
+    let new_service = create("service", json!({ "type": "test", "name": "other" })).await;
+    let url = "https://elsewhere.test/";
+    let new_endpoint = json!({ "service_id": new_service, "interface": "public", "url": url });
+    let new_endpoint = create("endpoint", new_endpoint).await;
+    let policy = json!({ "policy": { "type": "text/plain", "blob": "x" } });
+    let policy = cloud.call("POST", "/v3/policies", admin, policy).await.expect(201);
+    let filter = json!({ "endpoint_group": { "name": "other", "filters": { "interface": "public" } } });
+    let endpoint_group =
+        cloud.call("POST", "/v3/OS-EP-FILTER/endpoint_groups", admin, filter).await.expect(201);
+    let id = |made: &Value, noun: &str| made[noun]["id"].as_str().unwrap().to_owned();
     let first = |noun: &'static str| async move {
         let list = cloud.get(&format!("/v3/{noun}s"), admin).await.expect(200);
         list[format!("{noun}s")][0]["id"].as_str().unwrap().to_owned()
     };
     vec![
+        ("{new_region}", region),
+        ("{new_service}", new_service),
+        ("{new_endpoint}", new_endpoint),
+        ("{new_policy}", id(&policy, "policy")),
+        ("{new_endpoint_group}", id(&endpoint_group, "endpoint_group")),
+        ("{new_name}", "new-name".to_owned()),
+        ("{tag}", "a".to_owned()),
         ("{domain}", domain),
         ("{project}", project),
         ("{user}", user),
@@ -253,13 +388,16 @@ async fn every_route_answers_every_persona_as_it_should() {
         }
         let objects = objects(&cloud, tokens[6].as_deref().unwrap()).await;
         let (mut number, mut wrong) = (0, Vec::new());
+        let service = objects.iter().find(|(name, _)| *name == "{service}").map_or("", |(_, id)| id.as_str());
         for (method, pattern, expected) in ROUTES {
             let path = objects.iter().fold(pattern.to_string(), |path, (name, id)| path.replace(name, id));
             let mut seen = Vec::new();
             for token in &tokens {
                 number += 1;
                 let headers: Vec<_> = token.iter().map(|token| ("x-auth-token", token.as_str())).collect();
-                seen.push(cloud.send(method, &path, &headers, body(method, pattern, number)).await.status);
+                seen.push(
+                    cloud.send(method, &path, &headers, body(method, pattern, number, service)).await.status,
+                );
             }
             if seen != expected {
                 wrong.push(format!("{method} {pattern}: {seen:?}, not {expected:?}"));

@@ -160,7 +160,8 @@ async fn a_member_sees_its_own_project_and_domain_and_no_other() {
         let (own, other) = (cloud.id("projects", "demo").await, cloud.id("projects", "admin").await);
         cloud.get(&format!("/v3/projects/{own}"), &demo).await.expect(200);
         cloud.get(&format!("/v3/projects/{other}"), &demo).await.expect(404);
-        cloud.delete(&format!("/v3/projects/{other}"), &demo).await.expect(404);
+        cloud.delete(&format!("/v3/projects/{other}"), &demo).await.expect(403);
+        cloud.delete("/v3/projects/nowhere", &demo).await.expect(403);
         cloud.delete(&format!("/v3/projects/{own}"), &demo).await.expect(403);
         cloud.get("/v3/domains/default", &demo).await.expect(200);
         let admin = cloud.admin().await;
