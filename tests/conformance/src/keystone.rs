@@ -126,7 +126,7 @@ fn configuration(directory: &Path, settings: &Settings) -> String {
     let directory = directory.display();
     format!(
         "[DEFAULT]\nlog_file = {directory}/keystone.log\n\
-         [database]\nconnection = sqlite:///{directory}/keystone.db\n\
+         [database]\nconnection = sqlite:///{directory}/keystone.db\nsqlite_synchronous = false\n\
          [fernet_tokens]\nkey_repository = {directory}/fernet\n\
          [credential]\nkey_repository = {directory}/credential\n\
          [identity]\npassword_hash_rounds = {}\n\

@@ -8,6 +8,9 @@ use anyhow::{Result, bail};
 use clap::{Parser, Subcommand};
 use hanse_conformance_tests::{CONFIG, bench, keystone, tempest};
 use hanse_e2e::Cloud;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tokio::signal::unix::{SignalKind, signal};
 
 #[derive(Parser)]
 #[command(
@@ -25,7 +28,7 @@ enum What {
     /// Tempest's tests of identity; fails if one of them does
     Tempest {
         /// Only tests whose names match this regular expression
-        #[arg(long, default_value = r"^tempest\.api\.identity\.", value_name = "REGEX")]
+        #[arg(long, default_value = tempest::IDENTITY, value_name = "REGEX")]
         only: String,
         /// Where the results go as JSON
         #[arg(long, value_name = "FILE")]
@@ -58,6 +61,7 @@ fn run(what: What) -> Result<()> {
     if !hanse_conformance_tests::possible() {
         bail!("something is missing: see above");
     }
+    end_children_when_told_to_end()?;
     let cloud = Cloud::new("conformance", CONFIG);
     cloud.hanse_ok(&["up"]);
     match what {
@@ -85,4 +89,36 @@ fn run(what: What) -> Result<()> {
             Ok(())
         }
     }
+}
+
+/// Being interrupted must not leave a cloud behind: what runs for us ends, so our work fails, and the cloud is dropped.
+fn end_children_when_told_to_end() -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (mut interrupt, mut terminate) = {
+        let _entered = runtime.enter();
+        (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?)
+    };
+    std::thread::spawn(move || {
+        runtime.block_on(async {
+            loop {
+                tokio::select! {
+                    _ = interrupt.recv() => {}
+                    _ = terminate.recv() => {}
+                }
+                for child in children() {
+                    let _ = kill(Pid::from_raw(child), Signal::SIGTERM);
+                }
+            }
+        });
+    });
+    Ok(())
+}
+
+/// The processes that this one has started.
+fn children() -> Vec<i32> {
+    let tasks = std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+    let lists = tasks.map(|task| std::fs::read_to_string(task.path().join("children")).unwrap_or_default());
+    lists
+        .flat_map(|list| list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>())
+        .collect()
 }

@@ -19,6 +19,9 @@ const CONCURRENCY: &str = "2";
 /// A run that is longer hangs.
 const SECONDS: &str = "2400";
 
+/// All tests of identity, as a regular expression.
+pub const IDENTITY: &str = r"^tempest\.api\.identity\.";
+
 /// What became of one test.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Outcome {
