@@ -138,6 +138,7 @@ fn identity(config: &Config, db: &Db, keys: &Keys, others: &[Service]) -> Identi
         db: db.clone(),
         hasher: keys.hasher.clone(),
         tokens: keys.tokens.clone(),
+        master: keys.master.clone(),
         catalog,
         public_url: config.api.public_url.clone(),
         region: config.api.region.clone(),

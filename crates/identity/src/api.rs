@@ -1,8 +1,10 @@
 //! Wire types and handlers: parse, call the verb, shape the answer.
 
+mod application_credentials;
 mod assignments;
 mod auth;
 mod catalog;
+mod credentials;
 mod domains;
 mod groups;
 mod list;
@@ -10,6 +12,7 @@ mod projects;
 mod resource;
 mod roles;
 mod tags;
+mod trusts;
 mod users;
 mod versions;
 
@@ -189,5 +192,37 @@ pub(crate) fn routes(identity: Identity) -> Router {
             "/v3/policies/{policy}/OS-ENDPOINT-POLICY/services/{service}/regions/{region}",
             get(catalog::check_policy).put(catalog::associate).delete(catalog::dissociate),
         )
+        .route(
+            "/v3/users/{user}/application_credentials",
+            get(application_credentials::list).post(application_credentials::create),
+        )
+        .route(
+            "/v3/users/{user}/application_credentials/{id}",
+            get(application_credentials::show).delete(application_credentials::delete),
+        )
+        .route("/v3/users/{user}/access_rules", get(application_credentials::list_rules))
+        .route(
+            "/v3/users/{user}/access_rules/{id}",
+            get(application_credentials::show_rule).delete(application_credentials::delete_rule),
+        )
+        .route("/v3/credentials", get(credentials::list).post(credentials::create))
+        .route(
+            "/v3/credentials/{id}",
+            get(credentials::show).patch(credentials::update).delete(credentials::delete),
+        )
+        .route(
+            "/v3/users/{user}/credentials/OS-EC2",
+            get(credentials::list_ec2).post(credentials::create_ec2),
+        )
+        .route(
+            "/v3/users/{user}/credentials/OS-EC2/{access}",
+            get(credentials::show_ec2).delete(credentials::delete_ec2),
+        )
+        .route("/v3/ec2tokens", post(credentials::ec2_tokens))
+        .route("/v3/s3tokens", post(credentials::s3_tokens))
+        .route("/v3/OS-TRUST/trusts", get(trusts::list).post(trusts::create))
+        .route("/v3/OS-TRUST/trusts/{id}", get(trusts::show).delete(trusts::delete))
+        .route("/v3/OS-TRUST/trusts/{id}/roles", get(trusts::list_roles))
+        .route("/v3/OS-TRUST/trusts/{id}/roles/{role}", get(trusts::show_role))
         .with_state(identity)
 }

@@ -1,22 +1,28 @@
 //! Logging in, and what a token is worth afterwards.
 
-use std::net::IpAddr;
+mod issue;
+mod receipts;
+mod signed;
+
+pub(crate) use issue::Issued;
+pub(crate) use receipts::Receipt;
+pub(crate) use signed::Signed;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use hanse_core::{Cx, Error, Kind, Result, Secret, Timestamp};
-use hanse_policy::{Caller, Grant, Role, Target, TokenScope};
+use hanse_core::{Cx, Error, Result, Secret, Timestamp};
+use hanse_policy::{Caller, Role, Target, TokenScope};
 use hanse_web::Authenticator;
 
 use crate::Identity;
-use crate::brake::Key;
 use crate::db;
 use crate::db::revision::Touched;
-use crate::model::{Site, missing, unauthorized};
+use crate::model::{missing, unauthorized};
 use crate::snapshot::{Person, Snapshot};
-use crate::token::{AuditId, Methods, Payload};
-use crate::verbs::{AUTHENTICATE, REVOKE_TOKEN, VALIDATE_TOKEN};
+use crate::token::Payload;
+use crate::verbs::{REVOKE_TOKEN, VALIDATE_TOKEN};
 
 /// How long after its end a token may still be looked into by a service (Keystone's `allow_expired_window`).
 const EXPIRED_WINDOW: Duration = Duration::from_secs(2 * 24 * 3600);
@@ -35,8 +41,21 @@ pub(crate) enum DomainNamed {
 }
 
 pub(crate) enum Proof {
-    Password { user: Named, password: Secret<String> },
+    Password {
+        user: Named,
+        password: Secret<String>,
+    },
     Token(Secret<String>),
+    Totp {
+        user: Named,
+        passcode: Secret<String>,
+    },
+    /// By its id or, with the user, by its name.
+    ApplicationCredential {
+        credential: String,
+        user: Option<Named>,
+        secret: Secret<String>,
+    },
 }
 
 /// What the new token shall be good for.
@@ -48,34 +67,14 @@ pub(crate) enum Want {
     Project(Named),
     Domain(DomainNamed),
     System,
+    /// What another user handed over, by the id of the trust.
+    Trust(String),
 }
 
 /// A token that is alive, opened.
 pub(crate) struct Opened {
     pub(crate) payload: Payload,
     pub(crate) caller: Caller,
-}
-
-/// What has been proved so far.
-#[derive(Default)]
-struct Proved {
-    user_id: Option<String>,
-    methods: Methods,
-    /// From the token that is rescoped: the new one lives no longer and belongs to the same chain.
-    expires_at: Option<Timestamp>,
-    first_audit_id: Option<AuditId>,
-}
-
-impl Proved {
-    /// Several methods must all prove the same user.
-    fn add(&mut self, user_id: &str, methods: Methods) -> Result<()> {
-        if self.user_id.as_deref().is_some_and(|known| known != user_id) {
-            return Err(unauthorized());
-        }
-        self.user_id = Some(user_id.to_owned());
-        self.methods = self.methods.with(methods);
-        Ok(())
-    }
 }
 
 #[async_trait]
@@ -88,138 +87,8 @@ impl Authenticator for Identity {
 }
 
 impl Identity {
-    /// Issues a token, and puts that into the audit trail.
-    pub(crate) async fn issue(
-        &self,
-        cx: &Cx,
-        source: Option<IpAddr>,
-        proofs: Vec<Proof>,
-        want: Want,
-    ) -> Result<(String, Opened)> {
-        // Always asks the database: a process that is a second behind must not give a dying token a successor.
-        let snapshot = self.0.snapshots.confirmed(cx).await?;
-        let mut proved = Proved::default();
-        for proof in proofs {
-            match proof {
-                Proof::Password { user, password } => {
-                    let person = self.check_password(cx, &snapshot, source, &user, password).await?;
-                    proved.add(&person.id, Methods::PASSWORD)?;
-                }
-                Proof::Token(token) => {
-                    let old = self.open(cx, &snapshot, token.expose()).ok_or_else(unauthorized)?.payload;
-                    proved.add(&old.user_id, old.methods.with(Methods::TOKEN))?;
-                    proved.expires_at = Some(old.expires_at);
-                    proved.first_audit_id = Some(old.first_audit_id.unwrap_or(old.audit_id));
-                }
-            }
-        }
-        let opened = match self.shape(cx, &snapshot, &proved, &want).await {
-            Ok(opened) => opened,
-            Err(error) => {
-                if let Some(user_id) = &proved.user_id {
-                    self.note_refused(cx, user_id).await?;
-                }
-                return Err(error);
-            }
-        };
-        let token = self.0.tokens.seal(cx, &opened.payload.encode())?;
-        let grant = opened.caller.authorize(cx, AUTHENTICATE, Target::new(&opened.payload.user_id))?;
-        self.0.db.write(cx, &grant, |_| Box::pin(async { Ok(()) })).await?;
-        Ok((token, opened))
-    }
-
-    async fn shape(&self, cx: &Cx, snapshot: &Snapshot, proved: &Proved, want: &Want) -> Result<Opened> {
-        let user_id = proved.user_id.as_deref().ok_or_else(unauthorized)?;
-        let person = snapshot.live_person(user_id).ok_or_else(unauthorized)?;
-        let site = match want {
-            Want::Unscoped => None,
-            Want::Default => default_site(snapshot, person),
-            Want::System => Some(Site::System),
-            Want::Domain(domain) => {
-                let mut conn = self.0.db.read().await?;
-                let id = db::projects::domain_id(&mut conn, domain).await?;
-                Some(Site::Domain(id.ok_or_else(unauthorized)?))
-            }
-            Want::Project(project) => Some(self.project_site(project).await?),
-        };
-        let site_epoch = match &site {
-            Some(site) => snapshot.live_site(site).ok_or_else(unauthorized)?.1,
-            None => 0,
-        };
-        let issued_at = cx.now();
-        let payload = Payload {
-            methods: proved.methods,
-            user_id: person.id.to_string(),
-            user_epoch: person.epoch,
-            site,
-            site_epoch,
-            issued_at,
-            expires_at: proved.expires_at.unwrap_or_else(|| issued_at.plus(self.0.settings.token_life)),
-            audit_id: AuditId(cx.bytes()),
-            first_audit_id: proved.first_audit_id,
-        };
-        // The same judgement that the token will meet wherever it is shown.
-        let caller = snapshot.caller(issued_at, &payload).ok_or_else(unauthorized)?;
-        Ok(Opened { payload, caller })
-    }
-
-    async fn project_site(&self, project: &Named) -> Result<Site> {
-        let (name, domain) = match project {
-            Named::Id(id) => return Ok(Site::Project(id.clone())),
-            Named::Name { name, domain } => (name, domain),
-        };
-        let mut conn = self.0.db.read().await?;
-        let domain = db::projects::domain_id(&mut conn, domain).await?.ok_or_else(unauthorized)?;
-        let id = db::projects::named(&mut conn, &domain, name).await?;
-        Ok(Site::Project(id.ok_or_else(unauthorized)?))
-    }
-
-    /// Whether this is the user's password. Nobody learns from the answer, or from the time it takes, whether there
-    /// is such a user.
-    pub(crate) async fn check_password<'s>(
-        &self,
-        cx: &Cx,
-        snapshot: &'s Snapshot,
-        source: Option<IpAddr>,
-        user: &Named,
-        password: Secret<String>,
-    ) -> Result<&'s Person> {
-        let account = account(user);
-        let key = Key::new(account.clone(), source);
-        self.0.brake.begin(cx.now(), &key)?;
-        let mut conn = self.0.db.read().await?;
-        let login = db::users::login(&mut conn, user).await?;
-        drop(conn);
-        let (id, hash) = login.map(|login| (login.id, login.password_hash)).unzip();
-        let right = self.is_password(hash.flatten(), password).await;
-        match (right, id.as_deref().and_then(|id| snapshot.live_person(id))) {
-            (Ok(true), Some(person)) => {
-                self.0.brake.forgive(&key);
-                Ok(person)
-            }
-            (Ok(_), _) => {
-                let target = id.unwrap_or(account);
-                self.note_refused(cx, &target).await?;
-                Err(unauthorized())
-            }
-            (Err(error), _) => {
-                self.0.brake.forgive(&key);
-                Err(error)
-            }
-        }
-    }
-
-    async fn note_refused(&self, cx: &Cx, account: &str) -> Result<()> {
-        let refused = Grant::refused(cx, AUTHENTICATE, account);
-        self.0.db.write(cx, &refused, |_| Box::pin(async { Ok(()) })).await
-    }
-
-    async fn is_password(&self, hash: Option<String>, password: Secret<String>) -> Result<bool> {
-        match self.0.hasher.verify(password, hash).await {
-            // Too long to be hashed is too long to be right.
-            Err(error) if error.kind() == Kind::BadRequest => Ok(false),
-            verdict => Ok(verdict?.is_match()),
-        }
+    pub(super) fn seal_token(&self, cx: &Cx, payload: &Payload) -> Result<String> {
+        self.0.tokens.seal(cx, &payload.encode())
     }
 
     fn open(&self, cx: &Cx, snapshot: &Snapshot, token: &str) -> Option<Opened> {
@@ -291,22 +160,8 @@ pub(crate) fn unscoped(snapshot: &Snapshot, person: &Person, now: Timestamp) -> 
         roles: Vec::<Role>::new(),
         expires_at: now,
         audit_ids: Vec::new(),
+        delegation: None,
     })
-}
-
-fn default_site(snapshot: &Snapshot, person: &Person) -> Option<Site> {
-    let site = Site::Project(person.default_project_id.clone()?);
-    let is_good = snapshot.live_site(&site).is_some() && !snapshot.role_ids(person, &site).is_empty();
-    is_good.then_some(site)
-}
-
-/// The account as it was spelled, for the brake and the audit trail. Its parts were checked for their length.
-fn account(user: &Named) -> String {
-    match user {
-        Named::Id(id) => format!("id {id}"),
-        Named::Name { name, domain: DomainNamed::Id(domain) } => format!("name {name} in id {domain}"),
-        Named::Name { name, domain: DomainNamed::Name(domain) } => format!("name {name} in name {domain}"),
-    }
 }
 
 /// What a login request that is well-formed but asks for what we cannot do gets.

@@ -4,12 +4,15 @@
 //! at most a second old, so that checking a token asks nobody ([`snapshot`](self)).
 
 mod api;
+mod application_credentials;
 mod assignments;
 mod auth;
 mod bootstrap;
 mod brake;
 mod catalog;
+mod credentials;
 mod db;
+mod delegation;
 mod filters;
 mod groups;
 mod hierarchy;
@@ -22,6 +25,7 @@ mod row;
 mod snapshot;
 mod tags;
 mod token;
+mod trusts;
 mod users;
 mod verbs;
 
@@ -29,7 +33,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hanse_core::{Cx, Result};
-use hanse_crypto::{FernetTokens, PasswordHasher};
+use hanse_crypto::{FernetTokens, MasterKey, PasswordHasher};
 use hanse_policy::Grant;
 use hanse_store::{Db, Migration, Migrations, Step, Tx};
 use hanse_web::{Authenticator, CatalogEntry, FaultStyle, Service};
@@ -47,6 +51,7 @@ pub const MIGRATIONS: Migrations = Migrations {
         Migration { version: 1, name: "identity", sql: include_str!("../migrations/0001_identity.sql") },
         Migration { version: 2, name: "groups", sql: include_str!("../migrations/0002_groups.sql") },
         Migration { version: 3, name: "catalog", sql: include_str!("../migrations/0003_catalog.sql") },
+        Migration { version: 4, name: "delegation", sql: include_str!("../migrations/0004_delegation.sql") },
     ],
 };
 
@@ -73,6 +78,8 @@ pub struct Deps {
     pub db: Db,
     pub hasher: Arc<PasswordHasher>,
     pub tokens: Arc<FernetTokens>,
+    /// What secrets in the database are sealed under.
+    pub master: Arc<MasterKey>,
     /// The whole cloud's catalog; `{project_id}` in a path stands for the project of the token.
     pub catalog: Vec<CatalogEntry>,
     /// Scheme, host and port of the public address, without a path: `https://cloud.example:8443`.
@@ -89,6 +96,7 @@ struct Inner {
     db: Db,
     hasher: Arc<PasswordHasher>,
     tokens: Arc<FernetTokens>,
+    master: Arc<MasterKey>,
     catalog: BuiltIn,
     settings: Settings,
     snapshots: Snapshots,
@@ -104,6 +112,7 @@ impl Identity {
             db: deps.db,
             hasher: deps.hasher,
             tokens: deps.tokens,
+            master: deps.master,
             settings: deps.settings,
         }))
     }

@@ -4,6 +4,7 @@
 //! [`Arc`]s, and so is what they hold, so that a write costs what it touches and not what there is.
 
 mod assigned;
+mod delegated;
 mod latest;
 mod load;
 mod rights;
@@ -15,11 +16,13 @@ use hanse_core::Timestamp;
 use hanse_policy::{Caller, DomainRef, ProjectRef, TokenScope};
 
 pub(crate) use assigned::{Filter, Held};
+pub(crate) use delegated::ApplicationCredential;
 pub(crate) use latest::Snapshots;
 
 use crate::catalog::Listing;
 use crate::model::Site;
 use crate::token::{AuditId, Payload};
+use crate::trusts::Trust;
 
 /// An id, shared by all that name it.
 pub(crate) type Id = Arc<str>;
@@ -32,6 +35,8 @@ pub(crate) struct Person {
     pub(crate) enabled: bool,
     pub(crate) default_project_id: Option<String>,
     pub(crate) epoch: u32,
+    /// Sets of methods, of which one must be proved; none is enough if there are none.
+    pub(crate) mfa_rules: Box<[Vec<String>]>,
     pub(crate) groups: Box<[Id]>,
     pub(crate) assigned: Box<[Assigned]>,
 }
@@ -101,6 +106,9 @@ pub(crate) struct Snapshot {
     places: Arc<HashMap<Id, Arc<Place>>>,
     roles: Arc<HashMap<Id, KnownRole>>,
     catalog: Arc<Listing>,
+    application_credentials: Arc<HashMap<Id, Arc<ApplicationCredential>>>,
+    trusts: Arc<HashMap<Id, Arc<Trust>>>,
+    ec2_credentials: Arc<HashSet<Id>>,
     revoked: Arc<HashSet<AuditId>>,
 }
 
@@ -181,18 +189,18 @@ impl Snapshot {
             return None;
         }
         let person = self.live_person(&payload.user_id)?;
-        if person.epoch != payload.user_epoch {
+        let worth = self.worth(now, payload)?;
+        if worth.epoch != payload.user_epoch {
             return None;
         }
-        let (scope, roles) = match &payload.site {
-            None => (TokenScope::Unscoped, Vec::new()),
+        let scope = match &payload.site {
+            None => TokenScope::Unscoped,
             Some(site) => {
                 let (scope, epoch) = self.live_site(site)?;
-                let roles = self.roles(person, site);
-                if roles.is_empty() || epoch != payload.site_epoch {
+                if worth.roles.is_empty() || epoch != payload.site_epoch {
                     return None;
                 }
-                (scope, roles)
+                scope
             }
         };
         Some(Caller {
@@ -200,9 +208,15 @@ impl Snapshot {
             user_name: person.name.clone(),
             user_domain: self.domain_ref(&person.domain_id)?,
             scope,
-            roles,
+            roles: worth.roles,
             expires_at: payload.expires_at,
             audit_ids: payload.audit_ids(),
+            delegation: worth.delegation,
         })
+    }
+
+    /// What the epoch of a token must be that is issued now.
+    pub(crate) fn epoch(&self, now: Timestamp, payload: &Payload) -> Option<u32> {
+        self.worth(now, payload).map(|worth| worth.epoch)
     }
 }

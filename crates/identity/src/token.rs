@@ -8,9 +8,11 @@ use hanse_core::Timestamp;
 
 use crate::model::Site;
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 /// Marks an id of 32 hexadecimal digits, which is packed into 16 bytes.
 const PACKED: u8 = 0xff;
+/// Marks an id of 64 of them (of an EC2 credential), packed into 32.
+const PACKED_LONG: u8 = 0xfe;
 /// The longest id that is written out; none of ours is longer than a domain's `default`.
 const ID_MAX: usize = 64;
 
@@ -36,7 +38,28 @@ pub struct Methods(u8);
 impl Methods {
     pub const PASSWORD: Methods = Methods(1);
     pub const TOKEN: Methods = Methods(2);
-    const KNOWN: [(Methods, &str); 2] = [(Methods::TOKEN, "token"), (Methods::PASSWORD, "password")];
+    pub const TOTP: Methods = Methods(4);
+    pub const APPLICATION_CREDENTIAL: Methods = Methods(8);
+    pub const EC2_CREDENTIAL: Methods = Methods(16);
+    const KNOWN: [(Methods, &str); 5] = [
+        (Methods::TOKEN, "token"),
+        (Methods::PASSWORD, "password"),
+        (Methods::TOTP, "totp"),
+        (Methods::APPLICATION_CREDENTIAL, "application_credential"),
+        (Methods::EC2_CREDENTIAL, "ec2credential"),
+    ];
+
+    pub fn is_known(name: &str) -> bool {
+        Methods::KNOWN.iter().any(|(_, known)| *known == name)
+    }
+
+    pub fn bits(self) -> u8 {
+        self.0
+    }
+
+    pub fn from_bits(bits: u8) -> Methods {
+        Methods(bits)
+    }
 
     #[must_use]
     pub fn with(self, other: Methods) -> Methods {
@@ -46,6 +69,15 @@ impl Methods {
     pub fn names(self) -> Vec<&'static str> {
         Methods::KNOWN.iter().filter(|(bit, _)| self.0 & bit.0 != 0).map(|(_, name)| *name).collect()
     }
+}
+
+/// What a token was made from, by its id, if not from the user's own proof.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Delegated {
+    No,
+    ApplicationCredential(String),
+    Trust(String),
+    Ec2Credential(String),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,6 +93,7 @@ pub struct Payload {
     pub audit_id: AuditId,
     /// The audit id of the token that the chain of rescoped tokens began with, if that is another.
     pub first_audit_id: Option<AuditId>,
+    pub delegated: Delegated,
 }
 
 impl Payload {
@@ -86,6 +119,21 @@ impl Payload {
             Some(Site::System) => bytes.push(3),
         }
         bytes.extend(self.site_epoch.to_be_bytes());
+        match &self.delegated {
+            Delegated::No => bytes.push(0),
+            Delegated::ApplicationCredential(id) => {
+                bytes.push(1);
+                put_id(&mut bytes, id);
+            }
+            Delegated::Trust(id) => {
+                bytes.push(2);
+                put_id(&mut bytes, id);
+            }
+            Delegated::Ec2Credential(id) => {
+                bytes.push(3);
+                put_id(&mut bytes, id);
+            }
+        }
         bytes.extend(self.issued_at.0.to_be_bytes());
         bytes.extend(self.expires_at.0.to_be_bytes());
         bytes.extend(self.audit_id.0);
@@ -112,6 +160,13 @@ impl Payload {
             _ => return None,
         };
         let site_epoch = u32::from_be_bytes(reader.array()?);
+        let delegated = match reader.byte()? {
+            0 => Delegated::No,
+            1 => Delegated::ApplicationCredential(reader.id()?),
+            2 => Delegated::Trust(reader.id()?),
+            3 => Delegated::Ec2Credential(reader.id()?),
+            _ => return None,
+        };
         let issued_at = Timestamp(i64::from_be_bytes(reader.array()?));
         let expires_at = Timestamp(i64::from_be_bytes(reader.array()?));
         let audit_id = AuditId(reader.array()?);
@@ -126,60 +181,76 @@ impl Payload {
             expires_at,
             audit_id,
             first_audit_id,
+            delegated,
         })
     }
 }
 
-fn put_id(bytes: &mut Vec<u8>, id: &str) {
-    match unhex(id) {
-        Some(packed) => {
-            bytes.push(PACKED);
-            bytes.extend(packed);
-        }
-        None => {
-            // Ids are ours and short; one that is not makes a token that names nobody.
-            let id = if id.len() <= ID_MAX { id } else { "" };
-            bytes.push(u8::try_from(id.len()).unwrap_or(0));
-            bytes.extend(id.as_bytes());
-        }
+pub(crate) fn put_id(bytes: &mut Vec<u8>, id: &str) {
+    if let Some(packed) = unhex::<16>(id) {
+        bytes.push(PACKED);
+        bytes.extend(packed);
+    } else if let Some(packed) = unhex::<32>(id) {
+        bytes.push(PACKED_LONG);
+        bytes.extend(packed);
+    } else {
+        // Ids are ours and short; one that is not makes a token that names nobody.
+        let id = if id.len() <= ID_MAX { id } else { "" };
+        bytes.push(u8::try_from(id.len()).unwrap_or(0));
+        bytes.extend(id.as_bytes());
     }
 }
 
-/// The 16 bytes that 32 lower-case hexadecimal digits stand for.
-fn unhex(id: &str) -> Option<[u8; 16]> {
-    let digits: &[u8; 32] = id.as_bytes().try_into().ok()?;
+/// The bytes that twice as many lower-case hexadecimal digits stand for.
+fn unhex<const N: usize>(id: &str) -> Option<[u8; N]> {
+    if id.len() != 2 * N {
+        return None;
+    }
     let value = |digit: u8| match digit {
         b'0'..=b'9' => Some(digit - b'0'),
         b'a'..=b'f' => Some(digit - b'a' + 10),
         _ => None,
     };
-    let mut bytes = [0; 16];
-    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+    let mut bytes = [0; N];
+    for (byte, pair) in bytes.iter_mut().zip(id.as_bytes().chunks_exact(2)) {
         *byte = value(pair[0])? << 4 | value(pair[1])?;
     }
     Some(bytes)
 }
 
-struct Reader<'a>(&'a [u8]);
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
 
-impl Reader<'_> {
+pub(crate) struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    pub(crate) fn new(bytes: &'a [u8]) -> Reader<'a> {
+        Reader(bytes)
+    }
+
+    pub(crate) fn is_at_end(&self) -> bool {
+        self.0.is_empty()
+    }
+
     fn take(&mut self, count: usize) -> Option<&[u8]> {
         let (head, tail) = self.0.split_at_checked(count)?;
         self.0 = tail;
         Some(head)
     }
 
-    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+    pub(crate) fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
         self.take(N)?.try_into().ok()
     }
 
-    fn byte(&mut self) -> Option<u8> {
+    pub(crate) fn byte(&mut self) -> Option<u8> {
         self.array::<1>().map(|[byte]| byte)
     }
 
-    fn id(&mut self) -> Option<String> {
+    pub(crate) fn id(&mut self) -> Option<String> {
         match self.byte()? {
-            PACKED => Some(self.take(16)?.iter().map(|byte| format!("{byte:02x}")).collect()),
+            PACKED => Some(hex(self.take(16)?)),
+            PACKED_LONG => Some(hex(self.take(32)?)),
             length if usize::from(length) <= ID_MAX => {
                 std::str::from_utf8(self.take(usize::from(length))?).ok().map(str::to_owned)
             }
@@ -203,11 +274,26 @@ mod tests {
         ]
     }
 
+    fn delegated() -> impl Strategy<Value = Delegated> {
+        prop_oneof![
+            Just(Delegated::No),
+            "[0-9a-f]{32}".prop_map(Delegated::ApplicationCredential),
+            "[0-9a-f]{32}".prop_map(Delegated::Trust),
+            "[0-9a-f]{64}".prop_map(Delegated::Ec2Credential),
+        ]
+    }
+
     fn payload() -> impl Strategy<Value = Payload> {
         let times = (any::<i64>(), any::<i64>());
-        let ids = ("[0-9a-f]{32}|[a-zA-Z]{1,64}", site());
+        let ids = ("[0-9a-f]{32}|[a-zA-Z]{1,64}", site(), delegated());
         (ids, times, any::<[u8; 16]>(), any::<Option<[u8; 16]>>(), any::<(u8, u32, u32)>()).prop_map(
-            |((user_id, site), (issued, expires), audit, first, (methods, user_epoch, site_epoch))| Payload {
+            |(
+                (user_id, site, delegated),
+                (issued, expires),
+                audit,
+                first,
+                (methods, user_epoch, site_epoch),
+            )| Payload {
                 methods: Methods(methods),
                 user_id,
                 user_epoch,
@@ -217,6 +303,7 @@ mod tests {
                 expires_at: Timestamp(expires),
                 audit_id: AuditId(audit),
                 first_audit_id: first.map(AuditId),
+                delegated,
             },
         )
     }

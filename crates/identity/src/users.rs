@@ -7,15 +7,15 @@ use hanse_crypto::PASSWORD_MAX;
 use hanse_policy::{Caller, Grant, Scope, Target, TokenScope};
 use hanse_web::Params;
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::Identity;
 use crate::auth::{Named, unscoped};
 use crate::db;
 use crate::db::revision::Touched;
-use crate::model::{
-    Attributes, User, check_same_domain, checked_extra, checked_name, missing, nullable, set_options,
-};
+use crate::model::{Attributes, User, check_same_domain, checked_extra, checked_name, missing, nullable};
 use crate::projects::require_domain;
+use crate::token::Methods;
 use crate::verbs::{CHANGE_PASSWORD, CREATE_USER, DELETE_USER, LIST_USERS, SHOW_USER, UPDATE_USER};
 
 #[derive(Debug, Deserialize)]
@@ -108,14 +108,15 @@ pub(crate) async fn update(
     let name = change.name.as_deref().map(checked_name).transpose()?;
     let extra = checked_extra(change.extra)?;
     let default_project_id = change.default_project_id.map(checked_default_project).transpose()?;
-    check_user_options(&mut user.clone(), change.options)?;
+    check_user_options(&mut user.clone(), change.options.clone())?;
+    let options = change.options;
     // The outer says whether there is a change at all.
     let password = match change.password {
         None => None,
         Some(password) => Some(hash(identity, cx, password).await?),
     };
-    let (grant, name, extra, default_project_id, password, enabled, now) =
-        (&grant, &name, &extra, &default_project_id, &password, change.enabled, cx.now());
+    let (grant, name, extra, default_project_id, password, enabled, now, options) =
+        (&grant, &name, &extra, &default_project_id, &password, change.enabled, cx.now(), &options);
     identity
         .write(cx, grant, |tx| {
             Box::pin(async move {
@@ -127,6 +128,7 @@ pub(crate) async fn update(
                 if let Some(project) = default_project_id {
                     user.default_project_id.clone_from(project);
                 }
+                check_user_options(&mut user, options.clone())?;
                 if let Some(enabled) = enabled {
                     // What was issued before stays dead when the user is enabled again.
                     user.token_epoch += i64::from(user.enabled && !enabled);
@@ -226,10 +228,65 @@ fn checked_default_project(id: Option<String>) -> Result<Option<String>> {
     Ok(id)
 }
 
-/// None of the options that Keystone has for users is served yet; one that would be ignored is refused.
+/// Options that are true or false.
+const FLAGS: [&str; 6] = [
+    "ignore_change_password_upon_first_use",
+    "ignore_password_expiry",
+    "ignore_lockout_failure_attempts",
+    "ignore_user_inactivity",
+    "lock_password",
+    "multi_factor_auth_enabled",
+];
+const MFA_RULES: &str = "multi_factor_auth_rules";
+const MFA_RULES_MAX: usize = 32;
+
+/// Changes the options as a client asks: `null` takes one away.
 fn check_user_options(user: &mut User, options: Attributes) -> Result<()> {
-    if options.contains_key("immutable") {
-        return Err(Error::bad_request("Users have no option immutable."));
+    for (key, value) in options {
+        let known = FLAGS.contains(&key.as_str());
+        match value {
+            Value::Null if known || key == MFA_RULES => {
+                user.options.remove(&key);
+            }
+            Value::Bool(_) if known => {
+                user.options.insert(key, value);
+            }
+            Value::Array(rules) if key == MFA_RULES => {
+                user.options.insert(key, checked_rules(rules)?);
+            }
+            _ => return Err(Error::bad_request(format!("Invalid input for field 'options': {key}."))),
+        }
     }
-    set_options(&mut user.options, options)
+    Ok(())
+}
+
+fn checked_rules(rules: Vec<Value>) -> Result<Value> {
+    let bad = || Error::bad_request("The rules are lists of names of methods, none of them empty.");
+    if rules.len() > MFA_RULES_MAX {
+        return Err(bad());
+    }
+    for rule in &rules {
+        let methods = rule.as_array().filter(|methods| (1..=8).contains(&methods.len())).ok_or_else(bad)?;
+        if !methods
+            .iter()
+            .all(|method| method.as_str().is_some_and(|name| !name.is_empty() && name.len() < 64))
+        {
+            return Err(bad());
+        }
+    }
+    Ok(Value::Array(rules))
+}
+
+/// The sets of methods of which a user must prove one. Methods that we do not have are passed over, as in Keystone; a
+/// set that has none else asks for nothing.
+pub(crate) fn mfa_rules(options: &Attributes) -> Vec<Vec<String>> {
+    if options.get("multi_factor_auth_enabled") == Some(&Value::Bool(false)) {
+        return Vec::new();
+    }
+    let rules = options.get(MFA_RULES).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let known = |rule: &Value| -> Vec<String> {
+        let methods = rule.as_array().into_iter().flatten().filter_map(Value::as_str);
+        methods.filter(|name| Methods::is_known(name)).map(str::to_owned).collect()
+    };
+    rules.iter().map(known).filter(|rule| !rule.is_empty()).collect()
 }

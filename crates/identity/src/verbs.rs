@@ -118,4 +118,25 @@ verbs! {
     DELETE_POLICY_ASSOCIATION = "delete_policy_association", Admin;
     LIST_ENDPOINTS_FOR_POLICY = "list_endpoints_for_policy", SystemReader;
     SHOW_POLICY_FOR_ENDPOINT = "get_policy_for_endpoint", SystemReader;
+
+    CREATE_APPLICATION_CREDENTIAL = "create_application_credential", Owner;
+    SHOW_APPLICATION_CREDENTIAL = "get_application_credential", OwnerOrSystemReader;
+    LIST_APPLICATION_CREDENTIALS = "list_application_credentials", OwnerOrSystemReader;
+    DELETE_APPLICATION_CREDENTIAL = "delete_application_credential", Owner;
+    SHOW_ACCESS_RULE = "get_access_rule", OwnerOrSystemReader;
+    LIST_ACCESS_RULES = "list_access_rules", OwnerOrSystemReader;
+    DELETE_ACCESS_RULE = "delete_access_rule", Owner;
+
+    CREATE_CREDENTIAL = "create_credential", Owner;
+    SHOW_CREDENTIAL = "get_credential", OwnerOrSystemReader;
+    LIST_CREDENTIALS = "list_credentials", OwnerOrSystemReader;
+    UPDATE_CREDENTIAL = "update_credential", Owner;
+    DELETE_CREDENTIAL = "delete_credential", Owner;
+    EC2_CREATE_CREDENTIAL = "ec2_create_credential", Owner;
+    VALIDATE_SIGNATURE = "ec2tokens_validate", Service;
+
+    CREATE_TRUST = "create_trust", Owner;
+    SHOW_TRUST = "get_trust", OwnerOrSystemReader;
+    LIST_TRUSTS = "list_trusts", OwnerOrSystemReader;
+    DELETE_TRUST = "delete_trust", Owner;
 }

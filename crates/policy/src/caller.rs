@@ -30,6 +30,61 @@ pub struct Role {
     pub name: String,
 }
 
+/// One kind of request that an application credential with access rules may make.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccessRule {
+    /// The service type: `compute`.
+    pub service: String,
+    pub method: String,
+    /// A path in which `*` and `{name}` stand for one part, and `**` for any number of them.
+    pub path: String,
+}
+
+impl AccessRule {
+    fn allows(&self, service: &str, method: &str, path: &str) -> bool {
+        let parts = |path: &str| path.split('/').filter(|part| !part.is_empty()).map(str::to_owned).collect();
+        let (pattern, path): (Vec<String>, Vec<String>) = (parts(&self.path), parts(path));
+        self.service == service && self.method == method && matches(&pattern, &path)
+    }
+}
+
+fn matches(pattern: &[String], path: &[String]) -> bool {
+    match (pattern.split_first(), path.split_first()) {
+        (None, None) => true,
+        (Some((first, rest)), _) if first == "**" => {
+            (0..=path.len()).any(|skip| matches(rest, &path[skip..]))
+        }
+        (Some((first, rest)), Some((part, others))) => {
+            let any = first == "*" || (first.starts_with('{') && first.ends_with('}'));
+            (any || first == part) && matches(rest, others)
+        }
+        _ => false,
+    }
+}
+
+/// How somebody else's power came to the caller. What it was made from decides what it may not be used for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Delegation {
+    ApplicationCredential {
+        id: String,
+        name: String,
+        /// Whether it may be used to make and delete application credentials and trusts.
+        unrestricted: bool,
+        /// `None` if it may make every request.
+        access_rules: Option<Vec<AccessRule>>,
+    },
+    Trust {
+        id: String,
+        trustor_user_id: String,
+        trustee_user_id: String,
+        impersonation: bool,
+    },
+    /// A credential with which requests are signed, as for S3.
+    Ec2Credential {
+        id: String,
+    },
+}
+
 /// A validated caller. Only the authenticator of the identity service makes one.
 #[derive(Clone, Debug)]
 pub struct Caller {
@@ -42,6 +97,8 @@ pub struct Caller {
     pub expires_at: Timestamp,
     /// First the id of this token, then the id that its chain began with.
     pub audit_ids: Vec<String>,
+    /// `None` for users who proved themselves who they are.
+    pub delegation: Option<Delegation>,
 }
 
 impl Caller {
@@ -52,6 +109,17 @@ impl Caller {
     /// Keystone's `admin_required`: the role `admin`, in whatever scope.
     pub fn is_admin(&self) -> bool {
         self.has_role("admin")
+    }
+
+    /// Whether the caller may make such a request at all: access rules confine application credentials. `paths` are
+    /// the path as it stands in the URL and as the service itself knows it; a rule may mean either.
+    pub fn permits(&self, service: &str, method: &str, paths: [&str; 2]) -> bool {
+        match &self.delegation {
+            Some(Delegation::ApplicationCredential { access_rules: Some(rules), .. }) => {
+                rules.iter().any(|rule| paths.iter().any(|path| rule.allows(service, method, path)))
+            }
+            _ => true,
+        }
     }
 
     /// Keystone's system reader: may look at everything, and change nothing.
@@ -75,6 +143,32 @@ impl Caller {
         match &self.scope {
             TokenScope::Domain(domain) => Some(&domain.id),
             _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_matches_part_by_part() {
+        for (pattern, path, expected) in [
+            ("/v2.1/servers", "/v2.1/servers", true),
+            ("/v2.1/servers", "/v2.1/servers/", true),
+            ("/v2.1/servers", "/v2.1/servers/1", false),
+            ("/v2.1/servers/*", "/v2.1/servers/1", true),
+            ("/v2.1/servers/{id}", "/v2.1/servers/1", true),
+            ("/v2.1/servers/*", "/v2.1/servers", false),
+            ("/v2.1/servers/*", "/v2.1/servers/1/2", false),
+            ("/v2.1/**", "/v2.1/servers/1/2", true),
+            ("/v2.1/**/2", "/v2.1/servers/1/2", true),
+            ("/**", "/", true),
+            ("/v2.1/**/3", "/v2.1/servers/1/2", false),
+        ] {
+            let rule = AccessRule { service: "compute".into(), method: "GET".into(), path: pattern.into() };
+            assert_eq!(rule.allows("compute", "GET", path), expected, "{pattern} {path}");
+            assert!(!rule.allows("compute", "POST", path) && !rule.allows("image", "GET", path));
         }
     }
 }

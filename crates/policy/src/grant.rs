@@ -212,6 +212,7 @@ mod tests {
             roles: roles.iter().map(|name| Role { id: name.to_string(), name: name.to_string() }).collect(),
             expires_at: Timestamp(0),
             audit_ids: vec!["a".to_owned()],
+            delegation: None,
         }
     }
 

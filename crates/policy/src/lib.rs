@@ -8,6 +8,6 @@ mod caller;
 mod grant;
 mod verb;
 
-pub use caller::{Caller, DomainRef, ProjectRef, Role, TokenScope};
+pub use caller::{AccessRule, Caller, Delegation, DomainRef, ProjectRef, Role, TokenScope};
 pub use grant::{Actor, Grant, Scope, Target};
 pub use verb::{Rule, Verb};

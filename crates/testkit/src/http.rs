@@ -41,6 +41,7 @@ impl Authenticator for Personas {
             roles: ladder[..=rank].iter().map(|name| named(name)).collect(),
             expires_at: Timestamp(i64::MAX),
             audit_ids: vec!["audit".to_owned()],
+            delegation: None,
         }))
     }
 }

@@ -41,6 +41,9 @@ pub struct Api {
 struct Around {
     api: Api,
     name: &'static str,
+    /// The service type in the catalog.
+    kind: &'static str,
+    path: &'static str,
     faults: FaultStyle,
     microversions: Option<(&'static str, VersionRange)>,
 }
@@ -50,6 +53,8 @@ pub fn mount(router: Router, service: &Service, api: &Api) -> Router {
     let around = Around {
         api: api.clone(),
         name: service.name,
+        kind: service.catalog.first().map_or(service.name, |entry| entry.kind),
+        path: service.path,
         faults: service.faults,
         microversions: service.microversions,
     };
@@ -87,7 +92,13 @@ impl Around {
         let mut response = match &version {
             Err(error) => self.faults.render(error, cx.request_id()),
             Ok(version) => {
-                request.extensions_mut().insert(Open { cx: cx.clone(), version: *version, peer });
+                request.extensions_mut().insert(Open {
+                    cx: cx.clone(),
+                    version: *version,
+                    peer,
+                    service: self.kind,
+                    mount: self.path,
+                });
                 match tokio::time::timeout(limit, next.run(request)).await {
                     Ok(response) => self.finish(response, &cx),
                     Err(_) => {

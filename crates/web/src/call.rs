@@ -26,6 +26,10 @@ pub struct Open {
     pub version: Microversion,
     /// The address that the caller came from, for logs and limits.
     pub peer: Option<std::net::IpAddr>,
+    /// The type of the service that is called, as the catalog has it.
+    pub service: &'static str,
+    /// Where its API is mounted.
+    pub mount: &'static str,
 }
 
 /// An authenticated request. A handler that takes this answers 401 without a valid token.
@@ -70,6 +74,12 @@ impl<S: Send + Sync> FromRequestParts<S> for Call {
                 Failure(Error::unauthorized("The request you have made requires authentication."))
             })?;
         let caller = authenticator.authenticate(&open.cx, token).await?;
+        let inner = parts.uri.path();
+        let outer = format!("{}{inner}", open.mount);
+        if !caller.permits(open.service, parts.method.as_str(), [&outer, inner]) {
+            let message = "The access rules of the application credential do not allow this request.";
+            return Err(Failure(Error::unauthorized(message)));
+        }
         Ok(Call { cx: open.cx, caller, version: open.version })
     }
 }

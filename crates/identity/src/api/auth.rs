@@ -4,19 +4,21 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use hanse_core::{Error, Result, Secret, check_text};
-use hanse_policy::TokenScope;
+use hanse_policy::{AccessRule, Delegation, TokenScope};
 use hanse_web::{Body, Call, Open, Params, Reply};
 use http::{HeaderMap, HeaderName, StatusCode};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::Identity;
-use crate::auth::{DomainNamed, Named, Opened, Proof, Want, unsupported_method};
+use crate::auth::{DomainNamed, Issued, Named, Opened, Proof, Receipt, Want, unsupported_method};
 use crate::catalog::Listing;
 use crate::model::{Site, unauthorized};
 use crate::verbs::{AUTH_CATALOG, AUTH_SYSTEM};
 
-const SUBJECT: HeaderName = HeaderName::from_static("x-subject-token");
+pub(crate) const SUBJECT: HeaderName = HeaderName::from_static("x-subject-token");
+
+const RECEIPT: HeaderName = HeaderName::from_static("openstack-auth-receipt");
 
 /// More methods than this at once are nobody's.
 const METHODS_MAX: usize = 8;
@@ -38,6 +40,54 @@ struct IdentityBody {
     methods: Vec<String>,
     password: Option<PasswordBody>,
     token: Option<TokenBody>,
+    totp: Option<TotpBody>,
+    application_credential: Option<ApplicationCredentialBody>,
+}
+
+#[derive(Deserialize)]
+struct TotpBody {
+    user: TotpUser,
+}
+
+#[derive(Deserialize)]
+struct TotpUser {
+    id: Option<String>,
+    name: Option<String>,
+    domain: Option<DomainBody>,
+    passcode: Secret<String>,
+}
+
+#[derive(Deserialize)]
+struct ApplicationCredentialBody {
+    id: Option<String>,
+    name: Option<String>,
+    user: Option<ApplicationCredentialUser>,
+    secret: Secret<String>,
+}
+
+#[derive(Deserialize)]
+struct ApplicationCredentialUser {
+    id: Option<String>,
+    name: Option<String>,
+    domain: Option<DomainBody>,
+}
+
+impl ApplicationCredentialBody {
+    fn proof(self) -> Result<Proof> {
+        let (credential, user) = match (self.id, self.name, self.user) {
+            (Some(id), _, _) => (checked("application_credential.id", id)?, None),
+            (None, Some(name), Some(user)) => (
+                checked("application_credential.name", name)?,
+                Some(named("application_credential.user", user.id, user.name, user.domain)?),
+            ),
+            _ => {
+                return Err(Error::bad_request(
+                    "Expecting to find id, or name and user, in application_credential.",
+                ));
+            }
+        };
+        Ok(Proof::ApplicationCredential { credential, user, secret: self.secret })
+    }
 }
 
 #[derive(Deserialize)]
@@ -78,6 +128,13 @@ struct Scope {
     domain: Option<DomainBody>,
     system: Option<SystemBody>,
     unscoped: Option<Value>,
+    #[serde(rename = "OS-TRUST:trust")]
+    trust: Option<TrustBody>,
+}
+
+#[derive(Deserialize)]
+struct TrustBody {
+    id: String,
 }
 
 #[derive(Deserialize)]
@@ -139,6 +196,15 @@ impl IdentityBody {
                     let password = user.password;
                     Proof::Password { user: named("user", user.id, user.name, user.domain)?, password }
                 }
+                "totp" => {
+                    let user = self.totp.take().ok_or_else(|| lacks("totp"))?.user;
+                    let passcode = user.passcode;
+                    Proof::Totp { user: named("user", user.id, user.name, user.domain)?, passcode }
+                }
+                "application_credential" => {
+                    let body = self.application_credential.take();
+                    body.ok_or_else(|| lacks("application_credential"))?.proof()?
+                }
                 "token" => Proof::Token(self.token.take().ok_or_else(|| lacks("token"))?.id),
                 _ => return Err(unsupported_method()),
             });
@@ -157,23 +223,27 @@ fn want(scope: Option<ScopeBody>) -> Result<Want> {
         Some(ScopeBody::Scope(scope)) => *scope,
     };
     match scope {
-        Scope { project: Some(project), domain: None, system: None, unscoped: None } => {
+        Scope { trust: Some(trust), project: None, domain: None, system: None, unscoped: None } => {
+            Ok(Want::Trust(checked("OS-TRUST:trust.id", trust.id)?))
+        }
+        Scope { trust: Some(_), .. } => Err(Error::forbidden("A trust is a scope of its own.")),
+        Scope { project: Some(project), domain: None, system: None, unscoped: None, .. } => {
             Ok(Want::Project(named("project", project.id, project.name, project.domain)?))
         }
-        Scope { project: None, domain: Some(domain), system: None, unscoped: None } => {
+        Scope { project: None, domain: Some(domain), system: None, unscoped: None, .. } => {
             Ok(Want::Domain(domain.named()?))
         }
-        Scope { project: None, domain: None, system: Some(SystemBody { all: true }), unscoped: None } => {
-            Ok(Want::System)
-        }
-        Scope { project: None, domain: None, system: None, unscoped: Some(_) } => Ok(Want::Unscoped),
+        Scope {
+            project: None, domain: None, system: Some(SystemBody { all: true }), unscoped: None, ..
+        } => Ok(Want::System),
+        Scope { project: None, domain: None, system: None, unscoped: Some(_), .. } => Ok(Want::Unscoped),
         _ => Err(Error::bad_request(
             "The scope must be exactly one of project, domain, system (all) and unscoped.",
         )),
     }
 }
 
-fn view(identity: &Identity, opened: &Opened, catalog: Option<&Listing>) -> Value {
+pub(crate) fn view(identity: &Identity, opened: &Opened, catalog: Option<&Listing>) -> Value {
     let (payload, caller) = (&opened.payload, &opened.caller);
     let domain = |domain: &hanse_policy::DomainRef| json!({ "id": domain.id, "name": domain.name });
     let mut token = json!({
@@ -186,6 +256,22 @@ fn view(identity: &Identity, opened: &Opened, catalog: Option<&Listing>) -> Valu
         "expires_at": payload.expires_at.iso_micros(),
         "issued_at": payload.issued_at.iso_micros(),
     });
+    match &caller.delegation {
+        Some(Delegation::ApplicationCredential { id, name, unrestricted, access_rules }) => {
+            token["application_credential"] = json!({ "id": id, "name": name, "restricted": !unrestricted });
+            if let Some(rules) = access_rules {
+                let rule = |rule: &AccessRule| json!({ "service": rule.service, "method": rule.method, "path": rule.path });
+                token["application_credential"]["access_rules"] = rules.iter().map(rule).collect();
+            }
+        }
+        Some(Delegation::Trust { id, trustor_user_id, trustee_user_id, impersonation }) => {
+            token["OS-TRUST:trust"] = json!({
+                "id": id, "impersonation": impersonation, "trustor_user": { "id": trustor_user_id },
+                "trustee_user": { "id": trustee_user_id },
+            });
+        }
+        Some(Delegation::Ec2Credential { .. }) | None => {}
+    }
     match &caller.scope {
         TokenScope::Unscoped => return json!({ "token": token }),
         TokenScope::Project(project) => {
@@ -210,15 +296,45 @@ fn subject(headers: &HeaderMap) -> Option<&str> {
 pub(crate) async fn issue(
     State(identity): State<Identity>,
     open: Open,
+    headers: HeaderMap,
     params: Params,
     Body(request): Body<Request>,
 ) -> Reply<Response> {
     let want = want(request.auth.scope)?;
     let proofs = request.auth.identity.proofs()?;
-    let (token, opened) = identity.issue(&open.cx, open.peer, proofs, want).await?;
+    let receipt = headers.get(RECEIPT).and_then(|text| text.to_str().ok());
+    let (token, opened) = match identity.issue(&open.cx, open.peer, proofs, receipt, want).await? {
+        Issued::Token(token, opened) => (token, opened),
+        Issued::Receipt { text, receipt, rules } => {
+            let body = receipt_view(&identity, &open, &receipt, &rules).await?;
+            return Ok((StatusCode::UNAUTHORIZED, [(RECEIPT, text)], Json(body)).into_response());
+        }
+    };
     let snapshot = identity.0.snapshots.current(&open.cx).await?;
     let body = view(&identity, &opened, (!params.has("nocatalog")).then_some(snapshot.catalog()));
     Ok((StatusCode::CREATED, [(SUBJECT, token)], Json(body)).into_response())
+}
+
+/// What a user who has proved a part of what it takes learns: that, and what else it may be.
+async fn receipt_view(
+    identity: &Identity,
+    open: &Open,
+    receipt: &Receipt,
+    rules: &[Vec<String>],
+) -> Result<Value> {
+    let snapshot = identity.0.snapshots.current(&open.cx).await?;
+    let person = snapshot.person(&receipt.user_id).ok_or_else(unauthorized)?;
+    let domain = snapshot.domain_ref(&person.domain_id).ok_or_else(unauthorized)?;
+    let user = json!({
+        "id": receipt.user_id, "name": person.name, "domain": { "id": domain.id, "name": domain.name },
+    });
+    Ok(json!({
+        "receipt": {
+            "methods": receipt.methods.names(), "user": user, "expires_at": receipt.expires_at.iso_micros(),
+            "issued_at": receipt.issued_at.iso_micros(),
+        },
+        "required_auth_methods": rules,
+    }))
 }
 
 pub(crate) async fn show(

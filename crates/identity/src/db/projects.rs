@@ -143,6 +143,10 @@ pub(crate) async fn delete(tx: &mut Tx<'_>, id: &str) -> Result<()> {
     for sql in [
         "DELETE FROM role_assignments WHERE scope_kind = 'project' AND scope_id = $1",
         "UPDATE users SET default_project_id = NULL WHERE default_project_id = $1",
+        "DELETE FROM application_credentials WHERE project_id = $1",
+        "DELETE FROM credentials WHERE project_id = $1",
+        "DELETE FROM trusts WHERE project_id = $1",
+        "DELETE FROM associations WHERE kind IN ('project_endpoint', 'project_endpoint_group') AND subject = $1",
         "DELETE FROM projects WHERE id = $1",
     ] {
         query(sql).bind(id).execute(tx).await?;
@@ -167,6 +171,17 @@ pub(crate) async fn delete_domain(tx: &mut Tx<'_>, grant: &Grant) -> Result<()> 
         "DELETE FROM role_assignments WHERE scope_kind = 'domain' AND scope_id = $1",
         "UPDATE users SET default_project_id = NULL
            WHERE default_project_id IN (SELECT id FROM projects WHERE domain_id = $1)",
+        "DELETE FROM application_credentials WHERE user_id IN (SELECT id FROM users WHERE domain_id = $1)
+           OR project_id IN (SELECT id FROM projects WHERE domain_id = $1)",
+        "DELETE FROM access_rules WHERE user_id IN (SELECT id FROM users WHERE domain_id = $1)",
+        "DELETE FROM credentials WHERE user_id IN (SELECT id FROM users WHERE domain_id = $1)
+           OR project_id IN (SELECT id FROM projects WHERE domain_id = $1)",
+        "DELETE FROM totp_steps WHERE user_id IN (SELECT id FROM users WHERE domain_id = $1)",
+        "DELETE FROM trusts WHERE trustor_user_id IN (SELECT id FROM users WHERE domain_id = $1)
+           OR trustee_user_id IN (SELECT id FROM users WHERE domain_id = $1)
+           OR project_id IN (SELECT id FROM projects WHERE domain_id = $1)",
+        "DELETE FROM associations WHERE kind IN ('project_endpoint', 'project_endpoint_group')
+           AND subject IN (SELECT id FROM projects WHERE domain_id = $1)",
         "DELETE FROM user_groups WHERE domain_id = $1",
         "DELETE FROM roles WHERE domain_id = $1",
         "DELETE FROM users WHERE domain_id = $1",

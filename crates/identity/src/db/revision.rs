@@ -21,6 +21,9 @@ pub(crate) enum Touched {
     Place(String),
     /// Roles and what they imply: few, so all of them.
     Roles,
+    ApplicationCredential(String),
+    Trust(String),
+    Ec2Credential(String),
     /// What operators added to the catalog: little, so all of it.
     Catalog,
     /// A revoked token, by its audit id.
@@ -34,6 +37,9 @@ impl Touched {
             Touched::User(id) => ("user", id),
             Touched::Group(id) => ("group", id),
             Touched::Place(id) => ("place", id),
+            Touched::ApplicationCredential(id) => ("application_credential", id),
+            Touched::Trust(id) => ("trust", id),
+            Touched::Ec2Credential(id) => ("ec2_credential", id),
             Touched::Roles => ("roles", ""),
             Touched::Catalog => ("catalog", ""),
             Touched::Revocation(id) => ("revocation", id),
@@ -47,6 +53,9 @@ impl Touched {
             "user" => Touched::User(id),
             "group" => Touched::Group(id),
             "place" => Touched::Place(id),
+            "application_credential" => Touched::ApplicationCredential(id),
+            "trust" => Touched::Trust(id),
+            "ec2_credential" => Touched::Ec2Credential(id),
             "roles" => Touched::Roles,
             "catalog" => Touched::Catalog,
             "revocation" => Touched::Revocation(id),

@@ -125,11 +125,16 @@ pub(crate) async fn set_password(
     store_password(tx, grant, hash, now).await
 }
 
-/// Takes the user's roles, and takes the user out of all groups.
+/// Takes all that the user has: roles, memberships, credentials, trusts.
 pub(crate) async fn clear(tx: &mut Tx<'_>, grant: &Grant) -> Result<()> {
     for sql in [
         "DELETE FROM role_assignments WHERE actor_kind = 'user' AND actor_id = $1",
         "DELETE FROM group_members WHERE user_id = $1",
+        "DELETE FROM application_credentials WHERE user_id = $1",
+        "DELETE FROM access_rules WHERE user_id = $1",
+        "DELETE FROM credentials WHERE user_id = $1",
+        "DELETE FROM totp_steps WHERE user_id = $1",
+        "DELETE FROM trusts WHERE trustor_user_id = $1 OR trustee_user_id = $1",
     ] {
         query(sql).bind(grant.target()).execute(tx).await?;
     }

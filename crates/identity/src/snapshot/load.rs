@@ -4,13 +4,15 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use hanse_core::{Result, Timestamp};
+use hanse_policy::AccessRule;
 use hanse_store::Conn;
 
-use super::{Assigned, Group, Id, KnownRole, Person, Place, SiteKind, Snapshot};
+use super::{ApplicationCredential, Assigned, Group, Id, KnownRole, Person, Place, SiteKind, Snapshot};
 use crate::db;
 use crate::db::revision::Touched;
 use crate::model::{Assignment, Holder, Site};
 use crate::token::AuditId;
+use crate::trusts::Trust;
 
 /// More touched rows than this are read faster with all the others.
 const PIECES_MAX: usize = 400;
@@ -78,6 +80,7 @@ async fn pieces(
             enabled: user.enabled,
             default_project_id: user.default_project_id,
             epoch: db::epoch(user.token_epoch)?,
+            mfa_rules: crate::users::mfa_rules(&user.options).into(),
             groups: member_of.remove(&user.id).unwrap_or_default().into(),
             assigned: held.remove(&Holder::User(user.id)).unwrap_or_default().into(),
         };
@@ -122,6 +125,52 @@ async fn roles(conn: &mut Conn, known: &mut Interner) -> Result<HashMap<Id, Know
     Ok(roles)
 }
 
+async fn application_credentials(
+    conn: &mut Conn,
+    known: &mut Interner,
+    which: Which<'_>,
+) -> Result<HashMap<Id, Arc<ApplicationCredential>>> {
+    let rows = db::application_credentials::some(conn, which).await?;
+    let ids: Vec<String> = rows.iter().flat_map(|row| row.access_rules.clone().unwrap_or_default()).collect();
+    let rules = match which {
+        None => db::application_credentials::rules_of(conn, None).await?,
+        Some(_) => db::application_credentials::rules_of(conn, Some(&ids)).await?,
+    };
+    let rules: HashMap<&str, AccessRule> = rules
+        .iter()
+        .map(|rule| {
+            let (service, method, path) = (rule.service.clone(), rule.method.clone(), rule.path.clone());
+            (rule.id.as_str(), AccessRule { service, method, path })
+        })
+        .collect();
+    let mut made = HashMap::new();
+    for row in rows {
+        let own = row.access_rules.as_ref();
+        let own = own.map(|ids| ids.iter().filter_map(|id| rules.get(id.as_str()).cloned()).collect());
+        let credential = ApplicationCredential {
+            user_id: known.intern(&row.user_id),
+            project_id: known.intern(&row.project_id),
+            name: row.name,
+            roles: row.roles.iter().map(|role| known.intern(role)).collect(),
+            expires_at: row.expires_at,
+            unrestricted: row.unrestricted,
+            access_rules: own,
+        };
+        made.insert(known.intern(&row.id), Arc::new(credential));
+    }
+    Ok(made)
+}
+
+async fn trusts(conn: &mut Conn, known: &mut Interner, which: Which<'_>) -> Result<HashMap<Id, Arc<Trust>>> {
+    let rows = db::trusts::some(conn, which).await?;
+    Ok(rows.into_iter().map(|row| (known.intern(&row.id), Arc::new(row))).collect())
+}
+
+async fn ec2_credentials(conn: &mut Conn, known: &mut Interner, which: Which<'_>) -> Result<HashSet<Id>> {
+    let ids = db::credentials::ec2_ids(conn, which).await?;
+    Ok(ids.iter().map(|id| known.intern(id)).collect())
+}
+
 impl Snapshot {
     pub(super) fn revision(&self) -> i64 {
         self.revision
@@ -139,6 +188,9 @@ impl Snapshot {
             places: Arc::new(made.places),
             roles: Arc::new(roles(conn, &mut known).await?),
             catalog: Arc::new(db::catalog::listing(conn).await?),
+            application_credentials: Arc::new(application_credentials(conn, &mut known, None).await?),
+            trusts: Arc::new(trusts(conn, &mut known, None).await?),
+            ec2_credentials: Arc::new(ec2_credentials(conn, &mut known, None).await?),
             revoked: Arc::new(db::revocations::current(conn, now).await?),
         })
     }
@@ -152,6 +204,7 @@ impl Snapshot {
             _ => return Snapshot::load(conn, revision, now).await,
         };
         let (mut people, mut groups, mut places) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut credentials, mut entrusted, mut keys) = (Vec::new(), Vec::new(), Vec::new());
         let mut next = Snapshot { revision, ..self.clone() };
         // Ids of what is read are seldom new to the rest, so a few of them may stand twice in memory.
         let mut known = Interner::default();
@@ -160,6 +213,9 @@ impl Snapshot {
                 Touched::User(id) => people.push(id),
                 Touched::Group(id) => groups.push(id),
                 Touched::Place(id) => places.push(id),
+                Touched::ApplicationCredential(id) => credentials.push(id),
+                Touched::Trust(id) => entrusted.push(id),
+                Touched::Ec2Credential(id) => keys.push(id),
                 Touched::Roles => next.roles = Arc::new(roles(conn, &mut known).await?),
                 Touched::Catalog => next.catalog = Arc::new(db::catalog::listing(conn).await?),
                 Touched::Revocation(id) => {
@@ -175,6 +231,19 @@ impl Snapshot {
             replace(&mut next.people, &people, made.people);
             replace(&mut next.groups, &groups, made.groups);
             replace(&mut next.places, &places, made.places);
+        }
+        if !credentials.is_empty() {
+            let read = application_credentials(conn, &mut known, Some(&credentials)).await?;
+            replace(&mut next.application_credentials, &credentials, read);
+        }
+        if !entrusted.is_empty() {
+            let read = trusts(conn, &mut known, Some(&entrusted)).await?;
+            replace(&mut next.trusts, &entrusted, read);
+        }
+        if !keys.is_empty() {
+            let all = Arc::make_mut(&mut next.ec2_credentials);
+            all.retain(|id| !keys.iter().any(|key| **key == **id));
+            all.extend(ec2_credentials(conn, &mut known, Some(&keys)).await?);
         }
         Ok(next)
     }

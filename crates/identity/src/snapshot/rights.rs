@@ -40,11 +40,14 @@ impl Snapshot {
 
     /// The roles that a user has there, ordered by name.
     pub(crate) fn roles(&self, person: &Person, site: &Site) -> Vec<Role> {
-        let ids = self.role_ids(person, site).into_iter();
-        let mut roles: Vec<Role> = ids
-            .filter_map(|id| self.roles.get(id))
-            .map(|role| Role { id: role.id.to_string(), name: role.name.clone() })
-            .collect();
+        self.named(self.role_ids(person, site))
+    }
+
+    /// The roles of these ids, ordered by name.
+    pub(super) fn named(&self, ids: BTreeSet<&Id>) -> Vec<Role> {
+        let known = ids.into_iter().filter_map(|id| self.roles.get(id));
+        let mut roles: Vec<Role> =
+            known.map(|role| Role { id: role.id.to_string(), name: role.name.clone() }).collect();
         roles.sort_by(|a, b| a.name.cmp(&b.name));
         roles
     }

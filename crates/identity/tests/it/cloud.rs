@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Body;
 use hanse_core::{Cx, ManualClock, Secret};
-use hanse_crypto::{FernetKeys, FernetTokens, PasswordConfig, PasswordHasher};
+use hanse_crypto::{FernetKeys, FernetTokens, MasterKey, PasswordConfig, PasswordHasher};
 use hanse_identity::{
     BootstrapSpec, CATALOG, Deps, Identity, MIGRATIONS, ProjectUser, Settings, bootstrap, ensure_project_user,
 };
@@ -26,6 +26,7 @@ pub struct Cloud {
     pub hasher: Arc<PasswordHasher>,
     pub db: Db,
     tokens: Arc<FernetTokens>,
+    master: Arc<MasterKey>,
     router: Router,
     /// Kept until the cloud is gone; a second process lives off those of the first.
     _test: Option<(TestDb, TempDir)>,
@@ -62,21 +63,29 @@ pub async fn clouds() -> Vec<Cloud> {
         let (hasher, tokens) = (Arc::new(hasher), Arc::new(FernetTokens::load(ring).unwrap()));
         let admin_password = Secret::new(PASSWORD.to_owned());
         bootstrap(&test.db, &cx, &hasher, BootstrapSpec { admin_password }).await.unwrap();
-        let router = router(&cx, &test.db, &hasher, &tokens);
+        let master = Arc::new(MasterKey::load_or_create(&keys.path().join("master"), &cx).unwrap());
+        let router = router(&cx, &test.db, &hasher, &tokens, &master);
         let (cx, clock, db) = (cx.clone(), clock.clone(), test.db.clone());
-        let cloud = Cloud { cx, clock, hasher, db, tokens, router, _test: Some((test, keys)) };
+        let cloud = Cloud { cx, clock, hasher, db, tokens, master, router, _test: Some((test, keys)) };
         cloud.ensure("demo", "demo", "member").await;
         all.push(cloud);
     }
     all
 }
 
-fn router(cx: &Cx, db: &Db, hasher: &Arc<PasswordHasher>, tokens: &Arc<FernetTokens>) -> Router {
+fn router(
+    cx: &Cx,
+    db: &Db,
+    hasher: &Arc<PasswordHasher>,
+    tokens: &Arc<FernetTokens>,
+    master: &Arc<MasterKey>,
+) -> Router {
     let volume = CatalogEntry { kind: "block-storage", name: "cinder", path: "/volume/v3/{project_id}" };
     let identity = Identity::new(Deps {
         db: db.clone(),
         hasher: hasher.clone(),
         tokens: tokens.clone(),
+        master: master.clone(),
         catalog: vec![CATALOG, volume],
         public_url: "https://cloud.test".to_owned(),
         region: "RegionOne".to_owned(),
@@ -100,7 +109,8 @@ impl Cloud {
             hasher: self.hasher.clone(),
             db: self.db.clone(),
             tokens: self.tokens.clone(),
-            router: router(&self.cx, &self.db, &self.hasher, &self.tokens),
+            master: self.master.clone(),
+            router: router(&self.cx, &self.db, &self.hasher, &self.tokens, &self.master),
             _test: None,
         }
     }

@@ -165,6 +165,7 @@ async fn a_domain_with_ten_thousand_users_goes_whole_or_not_at_all() {
             roles: vec![Role { id: "r".to_owned(), name: "admin".to_owned() }],
             expires_at: cloud.cx.now(),
             audit_ids: Vec::new(),
+            delegation: None,
         };
         let grant = caller.authorize(&cloud.cx, seed, Target::new("many")).unwrap();
         let (domain_id, role) = (domain.as_str(), role.as_str());

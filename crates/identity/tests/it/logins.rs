@@ -49,7 +49,7 @@ async fn a_request_that_is_no_login_is_refused_with_the_reason() {
         let good = by_password("demo", PASSWORD);
         for (status, identity, scope) in [
             (401, json!({ "methods": ["voodoo"], "voodoo": {} }), Value::Null),
-            (401, json!({ "methods": ["password", "totp"], "password": good["password"] }), Value::Null),
+            (400, json!({ "methods": ["password", "totp"], "password": good["password"] }), Value::Null),
             (401, json!({ "methods": [] }), Value::Null),
             (400, json!({ "methods": ["password"] }), Value::Null),
             (400, json!({ "methods": "password" }), Value::Null),

@@ -4,6 +4,7 @@
 mod assignments;
 mod catalog;
 mod cloud;
+mod delegation;
 mod discovery;
 mod engine;
 mod groups;

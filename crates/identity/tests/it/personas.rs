@@ -266,6 +266,30 @@ const ROUTES: &[(&str, &str, [u16; 7])] = &[
     ("DELETE", "/v3/endpoints/{new_endpoint}", [401, 403, 403, 403, 403, 403, 204]),
     ("DELETE", "/v3/services/{new_service}", [401, 403, 403, 403, 403, 403, 204]),
     ("DELETE", "/v3/regions/{new_region}", [401, 403, 403, 403, 403, 403, 204]),
+    ("GET", "/v3/users/{user}/application_credentials", [401, 403, 403, 403, 403, 200, 200]),
+    ("POST", "/v3/users/{user}/application_credentials", [401, 403, 403, 403, 403, 403, 403]),
+    ("GET", "/v3/users/{user}/application_credentials/{nothing}", [401, 403, 403, 403, 403, 404, 404]),
+    ("DELETE", "/v3/users/{user}/application_credentials/{nothing}", [401, 403, 403, 403, 403, 404, 404]),
+    ("GET", "/v3/users/{user}/access_rules", [401, 403, 403, 403, 403, 200, 200]),
+    ("GET", "/v3/users/{user}/access_rules/{nothing}", [401, 403, 403, 403, 403, 404, 404]),
+    ("DELETE", "/v3/users/{user}/access_rules/{nothing}", [401, 403, 403, 403, 403, 404, 404]),
+    ("GET", "/v3/credentials", [401, 200, 200, 200, 200, 200, 200]),
+    ("POST", "/v3/credentials", [401, 403, 403, 403, 403, 403, 201]),
+    ("GET", "/v3/credentials/{credential}", [401, 404, 404, 404, 404, 200, 200]),
+    ("PATCH", "/v3/credentials/{credential}", [401, 404, 404, 404, 404, 403, 200]),
+    ("GET", "/v3/users/{user}/credentials/OS-EC2", [401, 403, 403, 403, 403, 200, 200]),
+    ("POST", "/v3/users/{user}/credentials/OS-EC2", [401, 403, 403, 403, 403, 403, 201]),
+    ("GET", "/v3/users/{user}/credentials/OS-EC2/{nothing}", [401, 404, 404, 404, 404, 404, 404]),
+    ("DELETE", "/v3/users/{user}/credentials/OS-EC2/{nothing}", [401, 404, 404, 404, 404, 404, 404]),
+    ("DELETE", "/v3/credentials/{credential}", [401, 404, 404, 404, 404, 403, 204]),
+    ("POST", "/v3/ec2tokens", [401, 403, 403, 403, 403, 403, 401]),
+    ("POST", "/v3/s3tokens", [401, 403, 403, 403, 403, 403, 401]),
+    ("GET", "/v3/OS-TRUST/trusts", [401, 403, 403, 403, 403, 200, 200]),
+    ("POST", "/v3/OS-TRUST/trusts", [401, 403, 403, 403, 403, 403, 403]),
+    ("GET", "/v3/OS-TRUST/trusts/{nothing}", [401, 404, 404, 404, 404, 404, 404]),
+    ("GET", "/v3/OS-TRUST/trusts/{nothing}/roles", [401, 404, 404, 404, 404, 404, 404]),
+    ("GET", "/v3/OS-TRUST/trusts/{nothing}/roles/{role}", [401, 404, 404, 404, 404, 404, 404]),
+    ("DELETE", "/v3/OS-TRUST/trusts/{nothing}", [401, 404, 404, 404, 404, 404, 404]),
     ("DELETE", "/v3/roles/{role}", [401, 403, 403, 403, 403, 403, 204]),
     ("DELETE", "/v3/users/{user}", [401, 403, 403, 403, 404, 403, 204]),
     ("DELETE", "/v3/projects/{project}", [401, 403, 403, 403, 404, 403, 204]),
@@ -275,9 +299,21 @@ const ROUTES: &[(&str, &str, [u16; 7])] = &[
 ];
 
 /// A body that the route takes; names differ from call to call.
-fn body(method: &str, path: &str, number: usize, service: &str) -> String {
+fn body(method: &str, path: &str, number: usize, [service, project, user]: [&str; 3]) -> String {
     let noun = path.split('/').nth(2).unwrap_or_default().trim_end_matches('s');
     let body = match (method, noun) {
+        ("POST", "user") if path.ends_with("/application_credentials") => {
+            json!({ "application_credential": { "name": "a" } })
+        }
+        ("POST", "user") if path.ends_with("/OS-EC2") => json!({ "tenant_id": project }),
+        ("POST", "credential") => json!({ "credential": { "type": "x", "blob": "y", "user_id": user } }),
+        ("POST", "ec2token" | "s3token") => {
+            json!({ "credentials": { "access": "a", "signature": "b", "token": "" } })
+        }
+        ("POST", "OS-TRUST") => json!({ "trust": {
+            "trustor_user_id": user, "trustee_user_id": user, "impersonation": false,
+        } }),
+        ("PATCH", "credential") => json!({ "credential": { "blob": "z" } }),
         ("POST", "user") if path.ends_with("/password") => {
             json!({ "user": { "original_password": "wrong", "password": "new" } })
         }
@@ -316,6 +352,8 @@ async fn objects(cloud: &Cloud, admin: &str) -> Vec<(&'static str, String)> {
     let group = create("group", json!({ "name": "other", "domain_id": domain })).await;
     let role = create("role", json!({ "name": "other" })).await;
     let implied = create("role", json!({ "name": "implied" })).await;
+    let credential = json!({ "type": "x", "blob": "y", "user_id": user });
+    let credential = create("credential", credential).await;
     let region = create("region", json!({ "id": "elsewhere" })).await;
     let new_service = create("service", json!({ "type": "test", "name": "other" })).await;
     let url = "https://elsewhere.test/";
@@ -337,6 +375,8 @@ async fn objects(cloud: &Cloud, admin: &str) -> Vec<(&'static str, String)> {
         ("{new_endpoint}", new_endpoint),
         ("{new_policy}", id(&policy, "policy")),
         ("{new_endpoint_group}", id(&endpoint_group, "endpoint_group")),
+        ("{credential}", credential),
+        ("{nothing}", "nothing".to_owned()),
         ("{new_name}", "new-name".to_owned()),
         ("{tag}", "a".to_owned()),
         ("{domain}", domain),
@@ -388,7 +428,8 @@ async fn every_route_answers_every_persona_as_it_should() {
         }
         let objects = objects(&cloud, tokens[6].as_deref().unwrap()).await;
         let (mut number, mut wrong) = (0, Vec::new());
-        let service = objects.iter().find(|(name, _)| *name == "{service}").map_or("", |(_, id)| id.as_str());
+        let named = ["{service}", "{project}", "{user}"]
+            .map(|wanted| objects.iter().find(|(name, _)| *name == wanted).map_or("", |(_, id)| id.as_str()));
         for (method, pattern, expected) in ROUTES {
             let path = objects.iter().fold(pattern.to_string(), |path, (name, id)| path.replace(name, id));
             let mut seen = Vec::new();
@@ -396,7 +437,7 @@ async fn every_route_answers_every_persona_as_it_should() {
                 number += 1;
                 let headers: Vec<_> = token.iter().map(|token| ("x-auth-token", token.as_str())).collect();
                 seen.push(
-                    cloud.send(method, &path, &headers, body(method, pattern, number, service)).await.status,
+                    cloud.send(method, &path, &headers, body(method, pattern, number, named)).await.status,
                 );
             }
             if seen != expected {

@@ -35,6 +35,7 @@ async fn ten_thousand_users_with_a_hundred_thousand_assignments() {
             roles: vec![role],
             expires_at: cloud.cx.now(),
             audit_ids: Vec::new(),
+            delegation: None,
         };
         let grant = caller.authorize(&cloud.cx, SEED, Target::new("many")).unwrap();
         let reader = reader.as_str();

@@ -99,7 +99,9 @@ async fn bad_input_is_refused() {
             (400, json!({ "name": "a", "default_project_id": "x".repeat(100) })),
             (400, json!({ "name": "a", "note": huge })),
             (400, json!({ "name": "a", "options": { "immutable": true } })),
-            (501, json!({ "name": "a", "options": { "lock_password": true } })),
+            (400, json!({ "name": "a", "options": { "lock_password": "yes" } })),
+            (400, json!({ "name": "a", "options": { "colour": true } })),
+            (400, json!({ "name": "a", "options": { "multi_factor_auth_rules": [[]] } })),
             (404, json!({ "name": "a", "domain_id": "nowhere" })),
         ] {
             let answer = cloud.call("POST", "/v3/users", &admin, json!({ "user": user })).await;

@@ -49,6 +49,7 @@ pub fn caller(project: &str, role: &str) -> Caller {
         roles: order[..=rank].iter().map(role).collect(),
         expires_at: Timestamp(i64::MAX),
         audit_ids: vec!["audit".to_owned()],
+        delegation: None,
     }
 }
 

@@ -73,6 +73,7 @@ pub fn caller(role: &str, project: &str) -> Caller {
         roles: order[..=rank].iter().map(named).collect(),
         expires_at: Timestamp(i64::MAX),
         audit_ids: vec!["audit".to_owned()],
+        delegation: None,
     }
 }
 

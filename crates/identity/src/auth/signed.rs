@@ -1,0 +1,91 @@
+//! Requests that were signed with an EC2 credential: who signed them.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use hanse_core::{Cx, Error, Result};
+use hanse_crypto::{Ec2Credentials, S3Credentials};
+use hanse_policy::Caller;
+
+use super::Opened;
+use crate::Identity;
+use crate::brake::Key;
+use crate::credentials::{self, Credential, EC2, ec2_id, ec2_key};
+use crate::db;
+use crate::model::{Site, unauthorized};
+use crate::token::{AuditId, Delegated, Methods, Payload};
+use crate::verbs::VALIDATE_SIGNATURE;
+
+/// How old a signature may be (Keystone's `auth_ttl`).
+const SIGNED_FOR: Duration = Duration::from_secs(15 * 60);
+
+/// A signed request as a service saw it.
+pub(crate) enum Signed {
+    Ec2(Box<Ec2Credentials>),
+    S3(S3Credentials),
+}
+
+impl Signed {
+    fn access(&self) -> &str {
+        match self {
+            Signed::Ec2(signed) => &signed.access,
+            Signed::S3(signed) => &signed.access,
+        }
+    }
+}
+
+impl Identity {
+    /// Says who signed a request. A service asks on behalf of whoever sent the request to it: a caller who is none
+    /// learns nothing and gets no token.
+    pub(crate) async fn identify(
+        &self,
+        cx: &Cx,
+        caller: &Caller,
+        source: Option<IpAddr>,
+        signed: Signed,
+    ) -> Result<(String, Opened)> {
+        caller.scope(VALIDATE_SIGNATURE)?;
+        crate::delegation::require_primary(caller, "identifying others")?;
+        let key = Key::new(format!("signature {}", ec2_id(signed.access())), source);
+        self.0.brake.begin(cx.now(), &key)?;
+        let snapshot = self.0.snapshots.confirmed(cx).await?;
+        let mut conn = self.0.db.read().await?;
+        let found: Option<Credential> = db::rows::find(&mut conn, &ec2_id(signed.access())).await?;
+        drop(conn);
+        let refused = || async {
+            self.note_refused(cx, &ec2_id(signed.access())).await?;
+            Err(unauthorized())
+        };
+        let Some(found) = found.filter(|found| found.kind == EC2) else { return refused().await };
+        let opened = credentials::open(self, found)?;
+        let secret = ec2_key(&opened)?.secret;
+        let (is_right, signed_at) = match &signed {
+            Signed::Ec2(request) => (request.verify(&secret)?, request.signed_at()?),
+            Signed::S3(request) => (request.verify(&secret)?, None),
+        };
+        if !is_right {
+            return refused().await;
+        }
+        if signed_at.is_some_and(|at| cx.now() > at.plus(SIGNED_FOR) || at > cx.now().plus(SIGNED_FOR)) {
+            return Err(Error::unauthorized("Credential is expired"));
+        }
+        self.0.brake.forgive(&key);
+        let Credential { id, user_id, project_id, .. } = opened.credential;
+        let payload = Payload {
+            methods: Methods::EC2_CREDENTIAL,
+            user_id,
+            user_epoch: 0,
+            site: project_id.map(Site::Project),
+            site_epoch: 0,
+            issued_at: cx.now(),
+            expires_at: cx.now().plus(self.0.settings.token_life),
+            audit_id: AuditId(cx.bytes()),
+            first_audit_id: None,
+            delegated: Delegated::Ec2Credential(id),
+        };
+        let opened = self.finish(cx, &snapshot, payload)?;
+        let token = self.seal_token(cx, &opened.payload)?;
+        self.note_issued(cx, &opened).await?;
+        Ok((token, opened))
+    }
+}

@@ -1,0 +1,340 @@
+//! Credentials that users keep here: EC2 keys, TOTP seeds and whatever else. Their content is sealed at rest.
+
+use hanse_core::{Cx, Error, Page, Result, Secret};
+use hanse_crypto::TotpKey;
+use hanse_policy::{Caller, Scope, Target, Verb};
+use hanse_web::Params;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use crate::Identity;
+use crate::db;
+use crate::db::revision::Touched;
+use crate::delegation::require_primary;
+use crate::filters::by_text;
+use crate::model::{Project, User, missing, nullable};
+use crate::row::row;
+use crate::verbs::{
+    CREATE_CREDENTIAL, DELETE_CREDENTIAL, EC2_CREATE_CREDENTIAL, LIST_CREDENTIALS, SHOW_CREDENTIAL,
+    UPDATE_CREDENTIAL,
+};
+
+row! {
+    Credential in "credentials" {
+        user_id: String,
+        project_id: Option<String>,
+        /// `type` in the API.
+        kind: String,
+        /// Sealed.
+        blob: Vec<u8>,
+    }
+}
+
+pub(crate) const EC2: &str = "ec2";
+pub(crate) const TOTP: &str = "totp";
+const BLOB_MAX: usize = 64 * 1024;
+/// How many a user may have.
+const EACH_MAX: usize = 1000;
+
+/// A credential that is open.
+pub(crate) struct Opened {
+    pub(crate) credential: Credential,
+    pub(crate) blob: Secret<String>,
+}
+
+/// What an EC2 credential holds.
+#[derive(Deserialize)]
+pub(crate) struct Ec2Key {
+    pub(crate) access: String,
+    pub(crate) secret: Secret<String>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Create {
+    user_id: Option<String>,
+    project_id: Option<String>,
+    #[serde(rename = "type")]
+    kind: String,
+    blob: Value,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Update {
+    user_id: Option<String>,
+    #[serde(default, deserialize_with = "nullable")]
+    project_id: Option<Option<String>>,
+    #[serde(rename = "type")]
+    kind: Option<String>,
+    blob: Option<Value>,
+}
+
+fn purpose(id: &str) -> String {
+    format!("credentials.blob:{id}")
+}
+
+/// The id of the EC2 credential with that access key, so that it is found by it.
+pub(crate) fn ec2_id(access: &str) -> String {
+    Sha256::digest(access.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+pub(crate) fn open(identity: &Identity, credential: Credential) -> Result<Opened> {
+    let bytes = identity.0.master.open(&purpose(&credential.id), &credential.blob)?;
+    let text = std::str::from_utf8(bytes.expose())
+        .map_err(|_| Error::internal(format!("credential {} holds no text", credential.id)))?;
+    Ok(Opened { blob: Secret::new(text.to_owned()), credential })
+}
+
+/// What an opened EC2 credential says.
+pub(crate) fn ec2_key(opened: &Opened) -> Result<Ec2Key> {
+    serde_json::from_str(opened.blob.expose()).map_err(|_| Error::bad_request("Invalid blob in credential"))
+}
+
+/// The text to keep; an object is kept as its text.
+fn text(blob: &Value) -> Result<Secret<String>> {
+    let text = match blob {
+        Value::String(text) => text.clone(),
+        Value::Object(_) => blob.to_string(),
+        _ => {
+            return Err(Error::bad_request("Invalid input for field 'blob': it is neither text nor object."));
+        }
+    };
+    if text.is_empty() || text.len() > BLOB_MAX {
+        return Err(Error::bad_request(format!("The blob must have 1 to {BLOB_MAX} bytes.")));
+    }
+    Ok(Secret::new(text))
+}
+
+/// Checks what the kind demands and says under which id it lies.
+fn checked(kind: &str, blob: &Secret<String>, id: String) -> Result<String> {
+    hanse_core::check_name("type", kind)?;
+    match kind {
+        EC2 => {
+            let key: Ec2Key = serde_json::from_str(blob.expose()).map_err(|_| {
+                Error::bad_request("Invalid blob in credential: it must have access and secret.")
+            })?;
+            if key.access.is_empty() || key.access.len() > 255 || key.secret.expose().is_empty() {
+                return Err(Error::bad_request("Invalid blob in credential: access or secret is empty."));
+            }
+            Ok(ec2_id(&key.access))
+        }
+        TOTP => TotpKey::parse(blob).map(|_| id),
+        _ => Ok(id),
+    }
+}
+
+fn target(id: &str, user_id: &str) -> Target {
+    Target::new(id).of_user(user_id)
+}
+
+/// Writes a new one, within the limits.
+async fn store(identity: &Identity, cx: &Cx, grant: &hanse_policy::Grant, new: &Credential) -> Result<()> {
+    identity
+        .write(cx, grant, |tx| {
+            Box::pin(async move {
+                db::rows::find::<User>(tx, &new.user_id)
+                    .await?
+                    .ok_or_else(|| missing("user", &new.user_id))?;
+                if let Some(id) = &new.project_id {
+                    db::rows::find::<Project>(tx, id).await?.ok_or_else(|| missing("project", id))?;
+                }
+                if db::credentials::count(tx, &new.user_id).await? >= EACH_MAX {
+                    return Err(Error::forbidden(format!("A user has at most {EACH_MAX} credentials.")));
+                }
+                let conflict = "Conflict occurred attempting to store credential - Duplicate entry found.";
+                db::rows::insert(tx, grant, new, conflict).await?;
+                Ok(((), db::revision::bump(tx, touched(new)).await?))
+            })
+        })
+        .await
+}
+
+fn touched(credential: &Credential) -> Vec<Touched> {
+    // Tokens hang on EC2 credentials alone.
+    if credential.kind == EC2 { vec![Touched::Ec2Credential(credential.id.clone())] } else { Vec::new() }
+}
+
+pub(crate) async fn create(identity: &Identity, cx: &Cx, caller: &Caller, new: Create) -> Result<Opened> {
+    require_primary(caller, "credentials")?;
+    let user_id = new.user_id.unwrap_or_else(|| caller.user_id.clone());
+    let blob = text(&new.blob)?;
+    let id = checked(&new.kind, &blob, cx.hex_id())?;
+    if new.kind == EC2 && new.project_id.is_none() {
+        return Err(Error::bad_request("An EC2 credential is for a project."));
+    }
+    let grant = caller.authorize(cx, CREATE_CREDENTIAL, target(&id, &user_id))?;
+    let sealed = identity.0.master.seal(cx, &purpose(&id), blob.expose().as_bytes())?;
+    let credential = Credential {
+        id,
+        user_id,
+        project_id: new.project_id,
+        kind: new.kind,
+        blob: sealed,
+        created_at: cx.now(),
+    };
+    store(identity, cx, &grant, &credential).await?;
+    Ok(Opened { credential, blob })
+}
+
+/// What a caller may see: their own, or all for admins and readers of the system.
+async fn visible(identity: &Identity, caller: &Caller, verb: Verb, id: &str) -> Result<Opened> {
+    require_primary(caller, "credentials")?;
+    let scope = caller.scope(verb)?;
+    let mut conn = identity.0.db.read().await?;
+    let found: Option<Credential> = db::rows::find(&mut conn, id).await?;
+    let found = found.filter(|found| scope == Scope::All || found.user_id == caller.user_id);
+    open(identity, found.ok_or_else(|| missing("credential", id))?)
+}
+
+pub(crate) async fn show(identity: &Identity, caller: &Caller, id: &str) -> Result<Opened> {
+    visible(identity, caller, SHOW_CREDENTIAL, id).await
+}
+
+pub(crate) async fn list(
+    identity: &Identity,
+    caller: &Caller,
+    params: &Params,
+    page: &Page,
+) -> Result<(Vec<Opened>, bool)> {
+    require_primary(caller, "credentials")?;
+    let scope = caller.scope(LIST_CREDENTIALS)?;
+    let select = by_text(db::rows::select::<Credential>(), params, &["user_id"]);
+    let select = select.eq_some("kind", params.get("type"));
+    let select = if scope == Scope::All { select } else { select.eq("user_id", &caller.user_id) };
+    let mut conn = identity.0.db.read().await?;
+    let (found, more) = select.page::<Credential>(&mut conn, page).await?;
+    Ok((found.into_iter().map(|found| open(identity, found)).collect::<Result<_>>()?, more))
+}
+
+pub(crate) async fn update(
+    identity: &Identity,
+    cx: &Cx,
+    caller: &Caller,
+    id: &str,
+    change: Update,
+) -> Result<Opened> {
+    let seen = show(identity, caller, id).await?;
+    let grant = caller.authorize(cx, UPDATE_CREDENTIAL, target(id, &seen.credential.user_id))?;
+    // Whoever owns it may not make it another's, and what identifies it stays.
+    if change.user_id.as_ref().is_some_and(|user| *user != seen.credential.user_id) {
+        return Err(Error::forbidden("A credential cannot be given to another user."));
+    }
+    let blob = change.blob.as_ref().map(text).transpose()?;
+    let kind = change.kind.unwrap_or_else(|| seen.credential.kind.clone());
+    let now_blob = blob.clone().unwrap_or_else(|| seen.blob.clone());
+    if (kind == EC2) != (seen.credential.kind == EC2) || checked(&kind, &now_blob, id.to_owned())? != id {
+        return Err(Error::bad_request(
+            "The access key of an EC2 credential, and that it is one, cannot be changed.",
+        ));
+    }
+    let sealed = identity.0.master.seal(cx, &purpose(id), now_blob.expose().as_bytes())?;
+    let credential = Credential {
+        project_id: change.project_id.unwrap_or_else(|| seen.credential.project_id.clone()),
+        kind,
+        blob: sealed,
+        ..seen.credential
+    };
+    if credential.kind == EC2 && credential.project_id.is_none() {
+        return Err(Error::bad_request("An EC2 credential is for a project."));
+    }
+    let (grant, row) = (&grant, &credential);
+    identity
+        .write(cx, grant, |tx| {
+            Box::pin(async move {
+                db::rows::find::<Credential>(tx, id).await?.ok_or_else(|| missing("credential", id))?;
+                if let Some(id) = &row.project_id {
+                    db::rows::find::<Project>(tx, id).await?.ok_or_else(|| missing("project", id))?;
+                }
+                db::rows::update(tx, grant, row, "The credential exists already.").await?;
+                Ok(((), db::revision::bump(tx, touched(row)).await?))
+            })
+        })
+        .await?;
+    Ok(Opened { credential, blob: now_blob })
+}
+
+pub(crate) async fn delete(identity: &Identity, cx: &Cx, caller: &Caller, id: &str) -> Result<()> {
+    let seen = show(identity, caller, id).await?;
+    let grant = caller.authorize(cx, DELETE_CREDENTIAL, target(id, &seen.credential.user_id))?;
+    let (grant, row) = (&grant, &seen.credential);
+    identity
+        .write(cx, grant, |tx| {
+            Box::pin(async move {
+                if db::rows::delete::<Credential>(tx, grant).await? == 0 {
+                    return Err(missing("credential", id));
+                }
+                Ok(((), db::revision::bump(tx, touched(row)).await?))
+            })
+        })
+        .await
+}
+
+/// Makes an EC2 credential for a user on a project, with a key and a secret of ours.
+pub(crate) async fn create_ec2(
+    identity: &Identity,
+    cx: &Cx,
+    caller: &Caller,
+    user_id: &str,
+    project_id: &str,
+) -> Result<Opened> {
+    require_primary(caller, "EC2 credentials")?;
+    let (access, secret) = (cx.hex_id(), Secret::new(cx.hex_id()));
+    let id = ec2_id(&access);
+    let grant = caller.authorize(cx, EC2_CREATE_CREDENTIAL, target(&id, user_id))?;
+    let snapshot = identity.0.snapshots.confirmed(cx).await?;
+    let person = snapshot.person(user_id).ok_or_else(|| missing("user", user_id))?;
+    snapshot.project(project_id).ok_or_else(|| missing("project", project_id))?;
+    let site = crate::model::Site::Project(project_id.to_owned());
+    if !caller.is_admin() && snapshot.role_ids(person, &site).is_empty() {
+        return Err(Error::forbidden("The user has no role on the project."));
+    }
+    let blob = Secret::new(json!({ "access": access, "secret": secret.expose() }).to_string());
+    let credential = Credential {
+        blob: identity.0.master.seal(cx, &purpose(&id), blob.expose().as_bytes())?,
+        id,
+        user_id: user_id.to_owned(),
+        project_id: Some(project_id.to_owned()),
+        kind: EC2.to_owned(),
+        created_at: cx.now(),
+    };
+    store(identity, cx, &grant, &credential).await?;
+    Ok(Opened { credential, blob })
+}
+
+/// The EC2 credentials of a user.
+pub(crate) async fn list_ec2(identity: &Identity, caller: &Caller, user_id: &str) -> Result<Vec<Opened>> {
+    require_primary(caller, "EC2 credentials")?;
+    let scope = caller.scope(LIST_CREDENTIALS)?;
+    if scope != Scope::All && caller.user_id != user_id {
+        return Err(Error::forbidden("You are not authorized to see what belongs to another user."));
+    }
+    let mut conn = identity.0.db.read().await?;
+    db::rows::find::<User>(&mut conn, user_id).await?.ok_or_else(|| missing("user", user_id))?;
+    let found = db::credentials::of_user(&mut conn, user_id, EC2).await?;
+    found.into_iter().map(|found| open(identity, found)).collect()
+}
+
+/// The EC2 credential of a user that has this access key.
+pub(crate) async fn show_ec2(
+    identity: &Identity,
+    caller: &Caller,
+    user_id: &str,
+    access: &str,
+) -> Result<Opened> {
+    let opened = visible(identity, caller, SHOW_CREDENTIAL, &ec2_id(access)).await?;
+    if opened.credential.user_id != user_id {
+        return Err(missing("credential", access));
+    }
+    Ok(opened)
+}
+
+pub(crate) async fn delete_ec2(
+    identity: &Identity,
+    cx: &Cx,
+    caller: &Caller,
+    user_id: &str,
+    access: &str,
+) -> Result<()> {
+    let opened = show_ec2(identity, caller, user_id, access).await?;
+    delete(identity, cx, caller, &opened.credential.id).await
+}
