@@ -54,10 +54,10 @@ impl Keystone {
         for what in ["fernet_setup", "credential_setup"] {
             manage(&[what, "--keystone-user", "root", "--keystone-group", "root"])?;
         }
-        let url = format!("http://{ADDRESS}/identity/v3");
+        let url = format!("http://{ADDRESS}/identity");
         manage(&["bootstrap", "--bootstrap-region-id", "RegionOne", "--bootstrap-public-url", &url])?;
         let keystone = Keystone { server: serve(cloud, &directory, settings)?, directory };
-        keystone.wait(cloud, &url)?;
+        keystone.wait(cloud, &format!("{url}/v3"))?;
         Ok(keystone)
     }
 

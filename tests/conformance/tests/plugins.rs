@@ -113,7 +113,7 @@ fn v3applicationcredential_logs_in() {
     let field =
         |name: &str| made[name].as_str().unwrap_or_else(|| panic!("{name} is missing: {made}")).to_owned();
     let project = ok(cloud.openstack("hanse").args(["token", "issue", "-f", "value", "-c", "project_id"]));
-    let (id, secret) = (field("id"), field("secret"));
+    let (id, secret) = (field("ID"), field("Secret"));
     let options = [
         ("OS_APPLICATION_CREDENTIAL_ID", id.as_str()),
         ("OS_APPLICATION_CREDENTIAL_SECRET", secret.as_str()),
