@@ -5,8 +5,10 @@ mod assignments;
 mod auth;
 mod catalog;
 mod credentials;
+mod domain_config;
 mod domains;
 mod groups;
+mod limits;
 mod list;
 mod projects;
 mod resource;
@@ -21,6 +23,7 @@ use axum::routing::{get, post};
 
 use crate::Identity;
 use crate::catalog::{Endpoint, EndpointGroup, Region, Service};
+use crate::limits::{Limit, RegisteredLimit};
 use crate::model::{Group, Role};
 use crate::policies::Policy;
 
@@ -224,5 +227,39 @@ pub(crate) fn routes(identity: Identity) -> Router {
         .route("/v3/OS-TRUST/trusts/{id}", get(trusts::show).delete(trusts::delete))
         .route("/v3/OS-TRUST/trusts/{id}/roles", get(trusts::list_roles))
         .route("/v3/OS-TRUST/trusts/{id}/roles/{role}", get(trusts::show_role))
+        .route(
+            "/v3/registered_limits",
+            get(resource::list::<RegisteredLimit>).post(limits::create::<RegisteredLimit>),
+        )
+        .route(
+            "/v3/registered_limits/{id}",
+            get(resource::show::<RegisteredLimit>)
+                .patch(resource::update::<RegisteredLimit>)
+                .delete(resource::delete::<RegisteredLimit>),
+        )
+        .route("/v3/limits", get(resource::list::<Limit>).post(limits::create::<Limit>))
+        .route("/v3/limits/model", get(limits::model))
+        .route(
+            "/v3/limits/{id}",
+            get(resource::show::<Limit>).patch(resource::update::<Limit>).delete(resource::delete::<Limit>),
+        )
+        .route(
+            "/v3/domains/{domain}/config",
+            get(domain_config::show)
+                .put(domain_config::create)
+                .patch(domain_config::update)
+                .delete(domain_config::delete),
+        )
+        .route(
+            "/v3/domains/{domain}/config/{group}",
+            get(domain_config::show).patch(domain_config::update).delete(domain_config::delete),
+        )
+        .route(
+            "/v3/domains/{domain}/config/{group}/{option}",
+            get(domain_config::show).patch(domain_config::update).delete(domain_config::delete),
+        )
+        .route("/v3/domains/config/default", get(domain_config::show_default))
+        .route("/v3/domains/config/{group}/default", get(domain_config::show_default))
+        .route("/v3/domains/config/{group}/{option}/default", get(domain_config::show_default))
         .with_state(identity)
 }

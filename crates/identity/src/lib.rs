@@ -13,9 +13,11 @@ mod catalog;
 mod credentials;
 mod db;
 mod delegation;
+mod domain_config;
 mod filters;
 mod groups;
 mod hierarchy;
+mod limits;
 mod model;
 mod policies;
 mod projects;
@@ -52,6 +54,7 @@ pub const MIGRATIONS: Migrations = Migrations {
         Migration { version: 2, name: "groups", sql: include_str!("../migrations/0002_groups.sql") },
         Migration { version: 3, name: "catalog", sql: include_str!("../migrations/0003_catalog.sql") },
         Migration { version: 4, name: "delegation", sql: include_str!("../migrations/0004_delegation.sql") },
+        Migration { version: 5, name: "limits", sql: include_str!("../migrations/0005_limits.sql") },
     ],
 };
 

@@ -54,6 +54,11 @@ pub(crate) trait Resource: Stored + Clone + 'static {
         }
     }
 
+    /// What of the resource a caller may see.
+    fn scope(caller: &Caller, verb: Verb) -> Result<Scope> {
+        caller.scope(verb)
+    }
+
     fn target(&self) -> Target {
         Target::new(self.id())
     }
@@ -125,7 +130,7 @@ pub(crate) async fn create<R: Resource>(
 }
 
 pub(crate) async fn show<R: Resource>(identity: &Identity, caller: &Caller, id: &str) -> Result<R> {
-    let scope = caller.scope(R::VERBS.show)?;
+    let scope = R::scope(caller, R::VERBS.show)?;
     if let Some(row) = R::built_in(identity).into_iter().find(|row| row.id() == id) {
         return Ok(row);
     }
@@ -139,7 +144,7 @@ pub(crate) async fn list<R: Resource>(
     params: &Params,
     page: &Page,
 ) -> Result<(Vec<R>, bool)> {
-    let scope = caller.scope(R::VERBS.list)?;
+    let scope = R::scope(caller, R::VERBS.list)?;
     let mut conn = identity.0.db.read().await?;
     let (mut rows, more) =
         db::rows::list(&mut conn, &scope, |select| R::filter(params, select), page).await?;

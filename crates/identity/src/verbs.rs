@@ -139,4 +139,21 @@ verbs! {
     SHOW_TRUST = "get_trust", OwnerOrSystemReader;
     LIST_TRUSTS = "list_trusts", OwnerOrSystemReader;
     DELETE_TRUST = "delete_trust", Owner;
+
+    CREATE_REGISTERED_LIMITS = "create_registered_limits", Admin;
+    SHOW_REGISTERED_LIMIT = "get_registered_limit", Authenticated;
+    LIST_REGISTERED_LIMITS = "list_registered_limits", Authenticated;
+    UPDATE_REGISTERED_LIMIT = "update_registered_limit", Admin;
+    DELETE_REGISTERED_LIMIT = "delete_registered_limit", Admin;
+    CREATE_LIMITS = "create_limits", Admin;
+    SHOW_LIMIT = "get_limit", SystemReader;
+    LIST_LIMITS = "list_limits", SystemReader;
+    UPDATE_LIMIT = "update_limit", Admin;
+    DELETE_LIMIT = "delete_limit", Admin;
+
+    CREATE_DOMAIN_CONFIG = "create_domain_config", Admin;
+    SHOW_DOMAIN_CONFIG = "get_domain_config", SystemReader;
+    SHOW_DOMAIN_CONFIG_DEFAULT = "get_domain_config_default", SystemReader;
+    UPDATE_DOMAIN_CONFIG = "update_domain_config", Admin;
+    DELETE_DOMAIN_CONFIG = "delete_domain_config", Admin;
 }

@@ -146,6 +146,7 @@ pub(crate) async fn delete(tx: &mut Tx<'_>, id: &str) -> Result<()> {
         "DELETE FROM application_credentials WHERE project_id = $1",
         "DELETE FROM credentials WHERE project_id = $1",
         "DELETE FROM trusts WHERE project_id = $1",
+        "DELETE FROM limits WHERE project_id = $1",
         "DELETE FROM associations WHERE kind IN ('project_endpoint', 'project_endpoint_group') AND subject = $1",
         "DELETE FROM projects WHERE id = $1",
     ] {
@@ -182,6 +183,9 @@ pub(crate) async fn delete_domain(tx: &mut Tx<'_>, grant: &Grant) -> Result<()> 
            OR project_id IN (SELECT id FROM projects WHERE domain_id = $1)",
         "DELETE FROM associations WHERE kind IN ('project_endpoint', 'project_endpoint_group')
            AND subject IN (SELECT id FROM projects WHERE domain_id = $1)",
+        "DELETE FROM limits WHERE domain_id = $1
+           OR project_id IN (SELECT id FROM projects WHERE domain_id = $1)",
+        "DELETE FROM domain_options WHERE domain_id = $1",
         "DELETE FROM user_groups WHERE domain_id = $1",
         "DELETE FROM roles WHERE domain_id = $1",
         "DELETE FROM users WHERE domain_id = $1",

@@ -28,6 +28,7 @@ pub struct Cloud {
     tokens: Arc<FernetTokens>,
     master: Arc<MasterKey>,
     router: Router,
+    pub identity: Identity,
     /// Kept until the cloud is gone; a second process lives off those of the first.
     _test: Option<(TestDb, TempDir)>,
 }
@@ -64,9 +65,10 @@ pub async fn clouds() -> Vec<Cloud> {
         let admin_password = Secret::new(PASSWORD.to_owned());
         bootstrap(&test.db, &cx, &hasher, BootstrapSpec { admin_password }).await.unwrap();
         let master = Arc::new(MasterKey::load_or_create(&keys.path().join("master"), &cx).unwrap());
-        let router = router(&cx, &test.db, &hasher, &tokens, &master);
+        let (router, identity) = router(&cx, &test.db, &hasher, &tokens, &master);
         let (cx, clock, db) = (cx.clone(), clock.clone(), test.db.clone());
-        let cloud = Cloud { cx, clock, hasher, db, tokens, master, router, _test: Some((test, keys)) };
+        let cloud =
+            Cloud { cx, clock, hasher, db, tokens, master, router, identity, _test: Some((test, keys)) };
         cloud.ensure("demo", "demo", "member").await;
         all.push(cloud);
     }
@@ -79,7 +81,7 @@ fn router(
     hasher: &Arc<PasswordHasher>,
     tokens: &Arc<FernetTokens>,
     master: &Arc<MasterKey>,
-) -> Router {
+) -> (Router, Identity) {
     let volume = CatalogEntry { kind: "block-storage", name: "cinder", path: "/volume/v3/{project_id}" };
     let identity = Identity::new(Deps {
         db: db.clone(),
@@ -97,12 +99,13 @@ fn router(
         metrics: Metrics::default(),
         identity_url: "https://cloud.test/identity".into(),
     };
-    mount(Router::new(), &identity.service(), &api)
+    (mount(Router::new(), &identity.service(), &api), identity)
 }
 
 impl Cloud {
     /// What a second process on the same database is: nothing in memory is shared.
     pub fn second_process(&self) -> Cloud {
+        let (router, identity) = router(&self.cx, &self.db, &self.hasher, &self.tokens, &self.master);
         Cloud {
             cx: self.cx.clone(),
             clock: self.clock.clone(),
@@ -110,7 +113,8 @@ impl Cloud {
             db: self.db.clone(),
             tokens: self.tokens.clone(),
             master: self.master.clone(),
-            router: router(&self.cx, &self.db, &self.hasher, &self.tokens, &self.master),
+            router,
+            identity,
             _test: None,
         }
     }

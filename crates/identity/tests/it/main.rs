@@ -9,6 +9,7 @@ mod discovery;
 mod engine;
 mod groups;
 mod hierarchy;
+mod limits;
 mod logins;
 mod personas;
 mod projects;

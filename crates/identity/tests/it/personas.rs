@@ -290,6 +290,30 @@ const ROUTES: &[(&str, &str, [u16; 7])] = &[
     ("GET", "/v3/OS-TRUST/trusts/{nothing}/roles", [401, 404, 404, 404, 404, 404, 404]),
     ("GET", "/v3/OS-TRUST/trusts/{nothing}/roles/{role}", [401, 404, 404, 404, 404, 404, 404]),
     ("DELETE", "/v3/OS-TRUST/trusts/{nothing}", [401, 404, 404, 404, 404, 404, 404]),
+    ("GET", "/v3/registered_limits", [401, 200, 200, 200, 200, 200, 200]),
+    ("POST", "/v3/registered_limits", [401, 403, 403, 403, 403, 403, 201]),
+    ("GET", "/v3/registered_limits/{registered}", [401, 200, 200, 200, 200, 200, 200]),
+    ("PATCH", "/v3/registered_limits/{registered}", [401, 403, 403, 403, 403, 403, 200]),
+    ("GET", "/v3/limits", [401, 200, 200, 200, 200, 200, 200]),
+    ("GET", "/v3/limits/model", [401, 200, 200, 200, 200, 200, 200]),
+    ("POST", "/v3/limits", [401, 403, 403, 403, 403, 403, 201]),
+    ("GET", "/v3/limits/{limit}", [401, 404, 404, 404, 404, 200, 200]),
+    ("PATCH", "/v3/limits/{limit}", [401, 403, 403, 403, 403, 403, 200]),
+    ("DELETE", "/v3/limits/{limit}", [401, 403, 403, 403, 403, 403, 204]),
+    ("DELETE", "/v3/registered_limits/{unused}", [401, 403, 403, 403, 403, 403, 204]),
+    ("PUT", "/v3/domains/{domain}/config", [401, 403, 403, 403, 403, 403, 201]),
+    ("GET", "/v3/domains/{domain}/config", [401, 403, 403, 403, 403, 200, 200]),
+    ("PATCH", "/v3/domains/{domain}/config", [401, 403, 403, 403, 403, 403, 200]),
+    ("GET", "/v3/domains/{domain}/config/identity", [401, 403, 403, 403, 403, 200, 200]),
+    ("PATCH", "/v3/domains/{domain}/config/identity", [401, 403, 403, 403, 403, 403, 200]),
+    ("GET", "/v3/domains/{domain}/config/identity/list_limit", [401, 403, 403, 403, 403, 200, 200]),
+    ("PATCH", "/v3/domains/{domain}/config/identity/list_limit", [401, 403, 403, 403, 403, 403, 200]),
+    ("DELETE", "/v3/domains/{domain}/config/identity/list_limit", [401, 403, 403, 403, 403, 403, 204]),
+    ("DELETE", "/v3/domains/{domain}/config/identity", [401, 403, 403, 403, 403, 403, 204]),
+    ("DELETE", "/v3/domains/{domain}/config", [401, 403, 403, 403, 403, 403, 204]),
+    ("GET", "/v3/domains/config/default", [401, 403, 403, 403, 403, 200, 200]),
+    ("GET", "/v3/domains/config/identity/default", [401, 403, 403, 403, 403, 200, 200]),
+    ("GET", "/v3/domains/config/identity/list_limit/default", [401, 403, 403, 403, 403, 200, 200]),
     ("DELETE", "/v3/roles/{role}", [401, 403, 403, 403, 403, 403, 204]),
     ("DELETE", "/v3/users/{user}", [401, 403, 403, 403, 404, 403, 204]),
     ("DELETE", "/v3/projects/{project}", [401, 403, 403, 403, 404, 403, 204]),
@@ -302,6 +326,20 @@ const ROUTES: &[(&str, &str, [u16; 7])] = &[
 fn body(method: &str, path: &str, number: usize, [service, project, user]: [&str; 3]) -> String {
     let noun = path.split('/').nth(2).unwrap_or_default().trim_end_matches('s');
     let body = match (method, noun) {
+        (_, "domain") if method != "GET" && path.ends_with("/list_limit") => {
+            json!({ "config": { "list_limit": 7 } })
+        }
+        ("PUT" | "PATCH", "domain") if path.contains("/config") => {
+            json!({ "config": { "identity": { "list_limit": 7, "driver": "sql" } } })
+        }
+        ("POST", "registered_limit") => json!({ "registered_limits": [{
+            "service_id": service, "resource_name": format!("n{number}"), "default_limit": 1,
+        }] }),
+        ("PATCH", "registered_limit") => json!({ "registered_limit": { "default_limit": 2 } }),
+        ("POST", "limit") => json!({ "limits": [{
+            "service_id": service, "resource_name": "spare", "resource_limit": 1, "project_id": project,
+        }] }),
+        ("PATCH", "limit") => json!({ "limit": { "resource_limit": 2 } }),
         ("POST", "user") if path.ends_with("/application_credentials") => {
             json!({ "application_credential": { "name": "a" } })
         }
@@ -369,7 +407,20 @@ async fn objects(cloud: &Cloud, admin: &str) -> Vec<(&'static str, String)> {
         let list = cloud.get(&format!("/v3/{noun}s"), admin).await.expect(200);
         list[format!("{noun}s")][0]["id"].as_str().unwrap().to_owned()
     };
+    let service = first("service").await;
+    let mut limits = Vec::new();
+    for name in ["cores", "spare", "unused"] {
+        let new = json!({ "service_id": service, "resource_name": name, "default_limit": 1 });
+        let made = cloud.call("POST", "/v3/registered_limits", admin, json!({ "registered_limits": [new] }));
+        let made = made.await.expect(201);
+        limits.push(made["registered_limits"][0]["id"].as_str().unwrap().to_owned());
+    }
+    let new = json!({ "service_id": service, "resource_name": "cores", "resource_limit": 1, "project_id": project });
+    let made = cloud.call("POST", "/v3/limits", admin, json!({ "limits": [new] })).await.expect(201);
     vec![
+        ("{limit}", made["limits"][0]["id"].as_str().unwrap().to_owned()),
+        ("{registered}", limits[0].clone()),
+        ("{unused}", limits[2].clone()),
         ("{new_region}", region),
         ("{new_service}", new_service),
         ("{new_endpoint}", new_endpoint),
@@ -467,7 +518,11 @@ fn served() -> BTreeSet<(String, String)> {
 
 fn pattern(path: &str) -> String {
     let part = |part: &str| {
-        if part.starts_with('{') || part == "RegionOne" { "{}".to_owned() } else { part.to_owned() }
+        if part.starts_with('{') || matches!(part, "RegionOne" | "identity" | "list_limit") {
+            "{}".to_owned()
+        } else {
+            part.to_owned()
+        }
     };
     path.trim_end_matches('/').split('/').map(part).collect::<Vec<_>>().join("/")
 }
