@@ -5,7 +5,8 @@ export PATH := $(TOOLS)/bin:$(PATH)
 export HANSE_TOOLS := $(TOOLS)/bin
 export CARGO_INCREMENTAL := 0
 
-.PHONY: help up test check unit e2e tools packages toolchain bench docs clean
+.PHONY: help up test check unit e2e tools packages toolchain bench bench-keystone \
+  conformance conformance-identity conformance-tools docs clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -27,23 +28,42 @@ check: toolchain tools ## Format, spelling, house rules, lints
 unit: toolchain packages tools ## Unit, service and contract tests, on SQLite and PostgreSQL
 	cargo build --workspace --all-targets --quiet
 	HANSE_REQUIRED_TESTS=postgres,qemu,qemu-img,netns,strace,mount,root \
-	  cargo xtask with-postgres cargo nextest run --workspace --exclude hanse-e2e
+	  cargo xtask with-postgres cargo nextest run --workspace --exclude hanse-e2e --exclude hanse-conformance-tests
 
 e2e: toolchain packages tools ## Real clients against the real binary
 	cargo build --workspace --all-targets --quiet
 	cargo xtask guest-image
 	HANSE_REQUIRED_TESTS=e2e,postgres cargo xtask with-postgres cargo nextest run --package hanse-e2e
 
+conformance: toolchain packages conformance-tools ## Tempest, the plugins of keystoneauth, the comparison with Keystone (not green yet)
+	cargo build --workspace --all-targets --quiet
+	HANSE_REQUIRED_TESTS=e2e,conformance cargo nextest run --package hanse-conformance-tests
+
+conformance-identity: toolchain packages conformance-tools ## Tempest's identity tests, all of them
+	cargo build --package hanse --package hanse-conformance-tests --quiet
+	target/debug/hanse-conformance tempest
+
 bench: toolchain packages ## Measure the release binary and print a table (BENCH="--help" tells more)
 	cargo build --release --package hanse --package hanse-bench
 	cargo xtask guest-image
 	HANSE_BINARY=$(CURDIR)/target/release/hanse cargo xtask with-postgres --durable target/release/hanse-bench $(BENCH)
+
+bench-keystone: toolchain packages conformance-tools ## Measure Hanse and Keystone in turns and print a table
+	cargo build --release --package hanse --package hanse-conformance-tests
+	HANSE_BINARY=$(CURDIR)/target/release/hanse target/release/hanse-conformance bench
 
 tools: .tools/done ## Install the clients and test tools from PyPI into .tools
 
 .tools/done: scripts/requirements.txt
 	python3 -m venv $(TOOLS)
 	$(TOOLS)/bin/pip install --quiet --disable-pip-version-check --requirement scripts/requirements.txt
+	touch $@
+
+conformance-tools: tools .tools/tempest/done .tools/keystone/done ## Install Tempest and Keystone from PyPI into .tools
+
+.tools/%/done: scripts/requirements-%.txt
+	python3 -m venv $(TOOLS)/$*
+	$(TOOLS)/$*/bin/pip install --quiet --disable-pip-version-check --requirement $<
 	touch $@
 
 packages: ## Install the Debian packages that guests and tests need

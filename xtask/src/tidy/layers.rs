@@ -43,7 +43,7 @@ const LAYERS: &[(Layer, &[&str])] = &[
         ],
     ),
     (Layer::Driver, &["baremetal", "hypervisor", "sdn", "storage"]),
-    (Layer::Product, &["bench", "console", "hanse", "cloud-tests", "e2e", "xtask"]),
+    (Layer::Product, &["bench", "cloud-tests", "conformance-tests", "console", "e2e", "hanse", "xtask"]),
     (Layer::Tests, &["testkit"]),
 ];
 

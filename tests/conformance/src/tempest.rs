@@ -1,0 +1,241 @@
+//! Tempest, unmodified, against a cloud.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+use hanse_e2e::Cloud;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{environment, finish, ours};
+
+/// As many tests at once.
+const CONCURRENCY: &str = "2";
+
+/// A run that is longer hangs.
+const SECONDS: &str = "2400";
+
+/// All tests of identity, as a regular expression.
+pub const IDENTITY: &str = r"^tempest\.api\.identity\.";
+
+/// What became of one test.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Outcome {
+    pub id: String,
+    /// `success`, `fail` or `skip`.
+    pub status: String,
+    pub seconds: f64,
+    /// Why it failed or was skipped.
+    pub cause: String,
+}
+
+/// A run of some tests.
+pub struct Run {
+    /// The tests that were to be run.
+    pub outcomes: Vec<Outcome>,
+    /// Tests of what Hanse does not offer, with the reason.
+    pub excluded: Vec<(String, String)>,
+    /// `tempest.conf`, without the password.
+    pub config: String,
+}
+
+/// The names of the identity tests in the Sovereign Cloud Stack's list SCS-0128.
+pub fn scs_identity() -> Result<Vec<String>> {
+    let text = std::fs::read_to_string(ours("tempest/scs-0128-identity"))?;
+    Ok(text.lines().map(str::to_owned).collect())
+}
+
+impl Run {
+    pub fn count(&self, status: &str) -> usize {
+        self.outcomes.iter().filter(|outcome| outcome.status == status).count()
+    }
+
+    /// What was run of these tests.
+    pub fn only(&self, ids: &[String]) -> Run {
+        let outcomes = self.outcomes.iter().filter(|outcome| ids.contains(&outcome.id)).cloned().collect();
+        Run { outcomes, excluded: Vec::new(), config: self.config.clone() }
+    }
+
+    /// One row of a Markdown table: listed, executed, passed, failed, skipped, not offered.
+    pub fn row(&self, title: &str) -> String {
+        let [passed, failed, skipped] = ["success", "fail", "skip"].map(|status| self.count(status));
+        let listed = self.outcomes.len() + self.excluded.len();
+        format!(
+            "| {title} | {listed} | {} | {passed} | {failed} | {skipped} | {} |",
+            passed + failed,
+            self.excluded.len()
+        )
+    }
+
+    /// The tests that did not pass, a line each, with the cause.
+    pub fn remarks(&self) -> String {
+        let mut text = String::new();
+        for outcome in self.outcomes.iter().filter(|outcome| outcome.status != "success") {
+            let _ = writeln!(text, "- {}: {}: {}", outcome.status, outcome.id, outcome.cause);
+        }
+        for (id, reason) in &self.excluded {
+            let _ = writeln!(text, "- not offered: {id}: {reason}");
+        }
+        text
+    }
+}
+
+/// Runs the tests whose names match one of these regular expressions, with credentials that Tempest makes itself.
+pub fn run(cloud: &Cloud, patterns: &[String]) -> Result<Run> {
+    let workspace = Workspace::make(cloud)?;
+    let wanted = workspace.list(patterns)?;
+    let mut excluded = Vec::new();
+    for line in std::fs::read_to_string(ours("tempest/excluded"))?.lines() {
+        if let Some((pattern, reason)) = line.split_once(' ').filter(|_| !line.starts_with('#')) {
+            let without = workspace.list(&[pattern.to_owned()])?;
+            excluded.extend(
+                wanted.iter().filter(|id| without.contains(*id)).map(|id| (id.clone(), reason.to_owned())),
+            );
+        }
+    }
+    let wanted: Vec<String> =
+        wanted.into_iter().filter(|id| excluded.iter().all(|(out, _)| out != id)).collect();
+    if wanted.is_empty() {
+        bail!("no test matches {patterns:?}");
+    }
+    let results = workspace.run(&wanted)?;
+    let outcomes = wanted.iter().map(|id| outcome_of(id, &results)).collect();
+    Ok(Run { outcomes, excluded, config: workspace.shown })
+}
+
+/// The result of a test. If the set-up of its class failed there is one for all of them.
+fn outcome_of(id: &str, results: &[Outcome]) -> Outcome {
+    let class = id.rsplit_once('.').map_or(id, |(class, _)| class);
+    let set_up = format!("setUpClass ({class})");
+    let found = |name: &str| results.iter().find(|result| result.id == name);
+    match found(id).or_else(|| found(&set_up)) {
+        Some(result) => Outcome { id: id.to_owned(), ..result.clone() },
+        None => Outcome {
+            id: id.to_owned(),
+            status: "fail".to_owned(),
+            seconds: 0.0,
+            cause: "Tempest has not run it".to_owned(),
+        },
+    }
+}
+
+/// A directory with Tempest's configuration, which lasts as long as the cloud.
+struct Workspace<'a> {
+    cloud: &'a Cloud,
+    directory: PathBuf,
+    shown: String,
+}
+
+impl<'a> Workspace<'a> {
+    fn make(cloud: &'a Cloud) -> Result<Workspace<'a>> {
+        let directory = cloud.file("tempest");
+        for name in ["logs", "locks"] {
+            std::fs::create_dir_all(directory.join(name))?;
+        }
+        let config = configuration(cloud, &directory)?;
+        write_private(&directory.join("tempest.conf"), &config)?;
+        let packages =
+            finish(python().args([
+                "-c",
+                "import pathlib, tempest; print(pathlib.Path(tempest.__file__).parent.parent)",
+            ]))?;
+        let packages = PathBuf::from(String::from_utf8(packages.stdout)?.trim());
+        // Only identity's modules are read: Tempest takes half a minute to look through all of them.
+        let stestr = format!(
+            "[DEFAULT]\ntest_path={}\ntop_dir={}\ngroup_regex=([^\\.]*\\.)*\n",
+            packages.join("tempest/api/identity").display(),
+            packages.display()
+        );
+        std::fs::write(directory.join(".stestr.conf"), stestr)?;
+        let shown = config
+            .lines()
+            .filter(|line| !line.starts_with("admin_password"))
+            .map(|line| line.replace(&directory.display().to_string(), "…"))
+            .map(|line| line.replace(&cloud.state().display().to_string(), "…"))
+            .collect::<Vec<_>>()
+            .join("\n");
+        let workspace = Workspace { cloud, directory, shown };
+        finish(workspace.stestr().arg("init"))?;
+        Ok(workspace)
+    }
+
+    fn stestr(&self) -> Command {
+        let mut command = self.cloud.inside("timeout");
+        command.args(["--kill-after=30", SECONDS]).arg(environment("tempest").join("stestr"));
+        command.env_clear();
+        // stestr calls itself by name.
+        let path = std::env::var("PATH").unwrap_or_default();
+        command.env("PATH", format!("{}:{path}", environment("tempest").display()));
+        command.env("HOME", &self.directory).env("TEMPEST_CONFIG_DIR", &self.directory);
+        command.env("PYTHONDONTWRITEBYTECODE", "1");
+        command.current_dir(&self.directory);
+        command
+    }
+
+    /// The names of tests, without their tags.
+    fn list(&self, patterns: &[String]) -> Result<BTreeSet<String>> {
+        let output = finish(self.stestr().arg("list").arg(patterns.join("|")))?;
+        let text = String::from_utf8(output.stdout)?;
+        let names = text.lines().filter(|line| line.starts_with("tempest."));
+        Ok(names.map(|line| line.split('[').next().unwrap_or(line).to_owned()).collect())
+    }
+
+    fn run(&self, ids: &[String]) -> Result<Vec<Outcome>> {
+        let list = self.directory.join("list");
+        let names: Vec<String> = ids.iter().map(|id| format!("^{}($|\\[)", id.replace('.', "\\."))).collect();
+        std::fs::write(&list, names.join("\n"))?;
+        let status = self
+            .stestr()
+            .args(["run", "--concurrency", CONCURRENCY, "--include-list"])
+            .arg(&list)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()?;
+        // 1 tells of tests that failed, which the results tell better.
+        if !matches!(status.code(), Some(0 | 1)) {
+            bail!("stestr ended with {status}");
+        }
+        let stream = finish(self.stestr().args(["last", "--subunit"]).stdin(Stdio::null()))
+            .context("no results of the run")?;
+        let file = self.directory.join("subunit");
+        std::fs::write(&file, stream.stdout)?;
+        let results = finish(python().arg(ours("tempest/results.py")).stdin(std::fs::File::open(&file)?))?;
+        Ok(serde_json::from_slice(&results.stdout)?)
+    }
+}
+
+fn python() -> Command {
+    Command::new(environment("tempest").join("python"))
+}
+
+/// What Tempest is told about a cloud: what `clouds.yaml` says, and what Hanse offers.
+fn configuration(cloud: &Cloud, directory: &Path) -> Result<String> {
+    let clouds: Value =
+        serde_json::from_str(&std::fs::read_to_string(cloud.state().join("operator/clouds.yaml"))?)?;
+    let admin = &clouds["clouds"]["hanse-admin"];
+    let text = |value: &Value| value.as_str().map(str::to_owned).context("clouds.yaml lacks something");
+    let mut config = std::fs::read_to_string(ours("tempest/tempest.conf"))?;
+    for (name, value) in [
+        ("@directory@", directory.display().to_string()),
+        ("@username@", text(&admin["auth"]["username"])?),
+        ("@password@", text(&admin["auth"]["password"])?),
+        ("@project@", text(&admin["auth"]["project_name"])?),
+        ("@auth_url@", text(&admin["auth"]["auth_url"])?),
+        ("@cacert@", text(&admin["cacert"])?),
+        ("@region@", text(&admin["region_name"])?),
+    ] {
+        config = config.replace(name, &value);
+    }
+    Ok(config)
+}
+
+fn write_private(file: &Path, text: &str) -> Result<()> {
+    use std::io::Write as _;
+    let mut options = std::fs::OpenOptions::new();
+    options.create(true).truncate(true).write(true).mode(0o600).open(file)?.write_all(text.as_bytes())?;
+    Ok(())
+}
