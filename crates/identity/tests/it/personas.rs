@@ -324,7 +324,8 @@ const ROUTES: &[(&str, &str, [u16; 7])] = &[
 
 /// A body that the route takes; names differ from call to call.
 fn body(method: &str, path: &str, number: usize, [service, project, user]: [&str; 3]) -> String {
-    let noun = path.split('/').nth(2).unwrap_or_default().trim_end_matches('s');
+    let noun = path.split('/').nth(2).unwrap_or_default();
+    let noun = if noun == "policies" { "policy" } else { noun.trim_end_matches('s') };
     let body = match (method, noun) {
         (_, "domain") if method != "GET" && path.ends_with("/list_limit") => {
             json!({ "config": { "list_limit": 7 } })
@@ -361,8 +362,8 @@ fn body(method: &str, path: &str, number: usize, [service, project, user]: [&str
         ("POST", "endpoint") => json!({ "endpoint": {
             "service_id": service, "interface": "public", "url": "https://elsewhere.test/",
         } }),
-        ("POST", "policie") => json!({ "policy": { "type": "text/plain", "blob": "x" } }),
-        ("PATCH", "policie") => json!({ "policy": { "blob": "y" } }),
+        ("POST", "policy") => json!({ "policy": { "type": "text/plain", "blob": "x" } }),
+        ("PATCH", "policy") => json!({ "policy": { "blob": "y" } }),
         ("POST", "OS-EP-FILTER") => json!({ "endpoint_group": {
             "name": format!("n{number}"), "filters": { "interface": "public" },
         } }),
