@@ -69,7 +69,6 @@ pub(crate) fn routes(deps: Deps) -> Router {
     Router::new()
         .route("/", get(versions::list))
         .route("/v2.1", get(versions::show))
-        .route("/v2.1/", get(versions::show))
         .nest("/v2.1", v21)
         .with_state(deps)
 }

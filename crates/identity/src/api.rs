@@ -31,7 +31,6 @@ pub(crate) fn routes(identity: Identity) -> Router {
     Router::new()
         .route("/", get(versions::list))
         .route("/v3", get(versions::show))
-        .route("/v3/", get(versions::show))
         .route("/v3/auth/tokens", post(auth::issue).get(auth::show).delete(auth::revoke))
         .route("/v3/auth/catalog", get(auth::catalog))
         .route("/v3/auth/projects", get(projects::list_own))

@@ -16,7 +16,6 @@ pub(crate) fn routes(deps: Deps) -> Router {
         .route("/", get(versions::choices))
         .route("/versions", get(versions::list))
         .route("/v2", get(versions::choices))
-        .route("/v2/", get(versions::choices))
         .route("/v2/images", get(images::list).post(images::create))
         .route("/v2/images/{id}", get(images::show).patch(images::update).delete(images::delete))
         .route("/v2/images/{id}/file", put(data::upload).get(data::download))

@@ -59,11 +59,7 @@ pub fn routes(network: &Network) -> Router {
         .route("/quotas/{project}/default", get(quotas::show_default))
         .route("/quotas/{project}/details", get(quotas::show_usage))
         .route("/quotas/{project}/details.json", get(quotas::show_usage));
-    Router::new()
-        .route("/", get(discovery::versions))
-        .route("/v2.0/", get(discovery::resources))
-        .nest("/v2.0", v2)
-        .with_state(network.clone())
+    Router::new().route("/", get(discovery::versions)).nest("/v2.0", v2).with_state(network.clone())
 }
 
 /// The address of the API, for links.

@@ -20,7 +20,6 @@ pub(crate) fn routes(volume: &Volume) -> Router {
     Router::new()
         .route("/", get(discovery::versions))
         .route("/v3", get(discovery::version))
-        .route("/v3/", get(discovery::version))
         // Clients of old write the project of their token into each path, newer ones need not.
         .nest("/v3/{project_id}", resources())
         .nest("/v3", resources())

@@ -71,13 +71,21 @@ pub fn mount(router: Router, service: &Service, api: &Api) -> Router {
         }))
         .layer(Extension(api.authenticator.clone()))
         .layer(DefaultBodyLimit::max(BODY_LIMIT));
-    // Clients write the root of an API with and without a slash at its end; a nested route takes only the latter.
-    let root = routes.clone().map_request(|mut request: Request| {
+    router.nest_service(service.path, routes.map_request(without_slash_at_end))
+}
+
+/// Clients write any path with and without a slash at its end, and mean the same by it.
+fn without_slash_at_end(mut request: Request) -> Request {
+    let path = request.uri().path();
+    let bare = path.trim_end_matches('/');
+    if bare.len() < path.len() {
+        let bare = if bare.is_empty() { "/" } else { bare };
         let query = request.uri().query().map(|query| format!("?{query}")).unwrap_or_default();
-        *request.uri_mut() = format!("/{query}").parse().unwrap_or_default();
-        request
-    });
-    router.nest(service.path, routes).route_service(&format!("{}/", service.path), root)
+        if let Ok(uri) = format!("{bare}{query}").parse() {
+            *request.uri_mut() = uri;
+        }
+    }
+    request
 }
 
 impl Around {

@@ -63,7 +63,9 @@ impl Server {
             routes: Router::new()
                 .route("/echo", post(echo))
                 .route("/breaks", get(breaks))
-                .route("/secret", get(secret)),
+                .route("/secret", get(secret))
+                .route("/", get(async || "root"))
+                .route("/things", get(async |uri: http::Uri| uri.to_string())),
             faults: FaultStyle::Nova,
             microversions: Some(("compute", VersionRange { min: version(1), max: version(3) })),
             reconcilers: Vec::new(),
@@ -152,6 +154,23 @@ async fn bad_input_is_answered_in_the_apis_own_form() {
         "{challenge}"
     );
     assert!(server.post(b"{\"a\": 1}", "").await.ends_with("{\"a\":1}"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slash_at_the_end_of_a_path_means_nothing() {
+    let server = Server::start(Limits::default()).await;
+    for (path, expected) in [
+        ("/compute", "root"),
+        ("/compute/", "root"),
+        ("/compute//", "root"),
+        ("/compute/things", "/things"),
+        ("/compute/things/", "/things"),
+        ("/compute/things//?a=b/", "/things?a=b/"),
+    ] {
+        let answer = server.get(path, "").await;
+        assert!(answer.ends_with(&format!("\r\n\r\n{expected}")), "{path}: {answer}");
+    }
+    assert!(server.get("/compute/thing/s/", "").await.starts_with("HTTP/1.1 404 "));
 }
 
 #[tokio::test(flavor = "multi_thread")]
