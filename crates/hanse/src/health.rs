@@ -8,8 +8,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Extension, Json, Router};
 use hanse_core::{Context, Cx, Error, Result};
-use hanse_node::desired;
-use hanse_store::Db;
+use hanse_node::desired::{self, Node};
+use hanse_store::{Coalesced, Db, within};
 use hanse_web::{Metrics, Peer};
 use http::StatusCode;
 use http_body_util::{BodyExt, Empty, Limited};
@@ -17,6 +17,9 @@ use hyper_util::rt::TokioIo;
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+
+/// How long the database may take to say that it is there. Whoever balances load gives up soon after.
+const ANSWER_LIMIT: Duration = Duration::from_millis(1500);
 
 /// What `/healthz` says.
 #[derive(Debug, Serialize, Deserialize)]
@@ -34,15 +37,18 @@ pub struct NodeHealth {
 
 /// The routes. The names of nodes and the metrics are for this machine alone.
 pub fn routes(db: Db, metrics: Metrics) -> Router {
-    Router::new()
-        .route("/healthz", get(healthz))
-        .route("/metrics", get(show_metrics))
-        .with_state((db, metrics))
+    let healthz = get(healthz).with_state((db.clone(), Coalesced::default()));
+    Router::new().route("/healthz", healthz).route("/metrics", get(show_metrics).with_state((db, metrics)))
 }
 
-async fn healthz(State((db, _)): State<(Db, Metrics)>, peer: Option<Extension<Peer>>) -> Response {
-    let nodes = async { desired::nodes(&mut db.read().await?).await };
-    match nodes.await {
+/// However many ask, the database is asked once at a time, and all have the answer within its limit, or twice that
+/// if they came while it was asked.
+async fn healthz(
+    State((db, asking)): State<(Db, Coalesced<Vec<Node>>)>,
+    peer: Option<Extension<Peer>>,
+) -> Response {
+    let nodes = within(ANSWER_LIMIT, async move { desired::nodes(&mut db.read().await?).await });
+    match asking.ask(nodes).await {
         Err(error) => {
             tracing::error!(%error, "not healthy");
             (StatusCode::SERVICE_UNAVAILABLE, "the database does not answer\n").into_response()
@@ -64,7 +70,8 @@ async fn show_metrics(State((db, metrics)): State<(Db, Metrics)>, peer: Option<E
     if !is_local(peer) {
         return StatusCode::NOT_FOUND.into_response();
     }
-    let backlog = async { hanse_work::backlog(&mut db.read().await?).await };
+    // Without the database there are still the figures of this process.
+    let backlog = within(ANSWER_LIMIT, async { hanse_work::backlog(&mut db.read().await?).await });
     for waiting in backlog.await.unwrap_or_default() {
         metrics.work(&waiting.kind, waiting.items);
     }
@@ -103,4 +110,59 @@ pub async fn ask(cx: &Cx, address: SocketAddr, ca: &str, name: &str) -> Result<H
     tokio::time::timeout(Duration::from_secs(5), answer)
         .await
         .unwrap_or_else(|_| Err(Error::unavailable("the control plane does not answer within five seconds")))
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::future::join_all;
+    use hanse_policy::{Grant, Rule, Verb};
+    use hanse_store::{Engine, query};
+    use hanse_testkit::{context, databases};
+    use tokio::sync::oneshot;
+
+    use super::*;
+    use crate::wiring::MIGRATIONS;
+
+    const HOLD: Verb = Verb::new("test:hold", Rule::Admin);
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_silent_database_is_said_soon_to_any_number_of_probes_and_they_use_up_nothing() {
+        let (cx, _) = context();
+        for test in databases(&cx, MIGRATIONS).await {
+            let asking = Coalesced::default();
+            let probe = || healthz(State((test.db.clone(), asking.clone())), None);
+            assert_eq!(probe().await.status(), StatusCode::OK, "{}", test.engine);
+            if test.db.engine() != Engine::Postgres {
+                continue;
+            }
+            let (held, is_held) = oneshot::channel();
+            let (release, released) = oneshot::channel::<()>();
+            let once = std::sync::Mutex::new(Some((held, released)));
+            let grant = Grant::operator(&cx, HOLD, "x");
+            let hold = test.db.write(&cx, &grant, |tx| {
+                let (held, released) = once.lock().unwrap().take().unwrap();
+                Box::pin(async move {
+                    query("LOCK TABLE nodes IN ACCESS EXCLUSIVE MODE").execute(tx).await?;
+                    held.send(()).unwrap();
+                    let _ = released.await;
+                    Ok(())
+                })
+            });
+            let ask = async {
+                is_held.await.unwrap();
+                // More than the database has connections for.
+                let probes = join_all((0..40).map(|_| probe()));
+                let answers = tokio::time::timeout(Duration::from_secs(30), probes).await.unwrap();
+                for answer in answers {
+                    assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+                }
+                let mut conn = test.db.read().await.unwrap();
+                assert_eq!(hanse_work::backlog(&mut conn).await.unwrap().len(), 0, "others get through");
+                release.send(()).unwrap();
+            };
+            let (held, ()) = tokio::join!(hold, ask);
+            held.unwrap();
+            assert_eq!(probe().await.status(), StatusCode::OK);
+        }
+    }
 }

@@ -80,8 +80,7 @@ pub(crate) struct Opened {
 #[async_trait]
 impl Authenticator for Identity {
     async fn authenticate(&self, cx: &Cx, token: &str) -> Result<Arc<Caller>> {
-        let snapshot = self.0.snapshots.current(cx).await?;
-        let opened = self.open(cx, &snapshot, token).ok_or_else(unauthorized)?;
+        let opened = self.open_now(cx, token, Duration::ZERO).await?.ok_or_else(unauthorized)?;
         Ok(Arc::new(opened.caller))
     }
 }
@@ -91,17 +90,33 @@ impl Identity {
         self.0.tokens.seal(cx, &payload.encode())
     }
 
-    fn open(&self, cx: &Cx, snapshot: &Snapshot, token: &str) -> Option<Opened> {
-        self.open_late(cx.now(), snapshot, token, Duration::ZERO)
+    fn unseal(&self, token: &str) -> Option<Payload> {
+        Payload::decode(&self.0.tokens.open(token).ok()?)
     }
 
-    /// The same for a token that may have expired so long ago.
-    fn open_late(&self, now: Timestamp, snapshot: &Snapshot, token: &str, late: Duration) -> Option<Opened> {
-        let payload = Payload::decode(&self.0.tokens.open(token).ok()?)?;
+    fn open(&self, cx: &Cx, snapshot: &Snapshot, token: &str) -> Option<Opened> {
+        let payload = self.unseal(token)?;
+        let caller = snapshot.caller(cx.now(), &payload)?;
+        Some(Opened { payload, caller })
+    }
+
+    /// A token by what is known, or by asking: another process may have made the user a moment ago. Only a token of
+    /// our own keys that may still be good leads to a question, and those who ask together ask once. `late` is how
+    /// long ago the token may have expired.
+    ///
+    /// # Errors
+    /// 503 if the database must be asked and does not answer.
+    async fn open_now(&self, cx: &Cx, token: &str, late: Duration) -> Result<Option<Opened>> {
+        let Some(payload) = self.unseal(token) else { return Ok(None) };
+        let snapshot = self.0.snapshots.current(cx).await?;
+        let now = cx.now();
         let is_late = now >= payload.expires_at && now < payload.expires_at.plus(late);
         let at = if is_late { Timestamp(payload.expires_at.0 - 1) } else { now };
-        let caller = snapshot.caller(at, &payload)?;
-        Some(Opened { payload, caller })
+        let mut caller = snapshot.caller(at, &payload);
+        if caller.is_none() && !snapshot.has_ended(at, &payload) {
+            caller = self.0.snapshots.confirmed(cx).await?.caller(at, &payload);
+        }
+        Ok(caller.map(|caller| Opened { payload, caller }))
     }
 
     /// Looks into a token for somebody who shows another: an admin, a service, or its own user.
@@ -143,10 +158,11 @@ impl Identity {
     /// # Errors
     /// 404 if the token is not valid: the caller's own is.
     async fn subject(&self, cx: &Cx, subject: Option<&str>, late: Duration) -> Result<Opened> {
-        let snapshot = self.0.snapshots.current(cx).await?;
-        subject
-            .and_then(|token| self.open_late(cx.now(), &snapshot, token, late))
-            .ok_or_else(|| missing("token", "it is unknown, expired or revoked"))
+        let opened = match subject {
+            Some(token) => self.open_now(cx, token, late).await?,
+            None => None,
+        };
+        opened.ok_or_else(|| missing("token", "it is unknown, expired or revoked"))
     }
 }
 

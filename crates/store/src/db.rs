@@ -16,11 +16,22 @@ use sqlx::pool::PoolConnection;
 use sqlx::{Any, AnyConnection, AnyPool, Connection as _, Executor as _, Transaction};
 use tokio::sync::Notify;
 
+use crate::coalesced::within;
 use crate::migrate::{self, Migrations};
 use crate::query::{Query, database, query};
 
 /// How often a write runs again after the database could not serialize it.
 const ATTEMPTS: u32 = 20;
+
+/// How long a statement may take on PostgreSQL, and how long one waits for a connection to it: a server that holds
+/// connections and does not answer must not hold requests too. SQLite is this process, and its queue is fair.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long a migration may take, where no request waits.
+const LONG_PATIENCE: Duration = Duration::from_secs(3600);
+
+/// How long a connection that was used may take to be ready for the next.
+const RETURN_LIMIT: Duration = Duration::from_secs(5);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Engine {
@@ -41,7 +52,11 @@ struct Inner {
 }
 
 /// A connection that statements run on: a pooled one for reads, or that of a transaction.
-pub struct Conn(Inside);
+pub struct Conn {
+    inside: Inside,
+    /// For each statement.
+    limit: Duration,
+}
 
 enum Inside {
     Pooled(PoolConnection<Any>),
@@ -50,10 +65,14 @@ enum Inside {
 
 impl Conn {
     pub(crate) fn raw(&mut self) -> &mut AnyConnection {
-        match &mut self.0 {
+        match &mut self.inside {
             Inside::Pooled(conn) => conn,
             Inside::Transaction(tx) => tx,
         }
+    }
+
+    pub(crate) fn limit(&self) -> Duration {
+        self.limit
     }
 }
 
@@ -150,9 +169,14 @@ impl Db {
     /// A connection to read with. Each statement sees what was committed before it.
     ///
     /// # Errors
-    /// 503 if there is none for 30 seconds.
+    /// 503 if there is none for 30 seconds (on PostgreSQL ten).
     pub async fn read(&self) -> Result<Conn> {
-        Ok(Conn(Inside::Pooled(self.0.readers.acquire().await.map_err(database)?)))
+        let inside = Inside::Pooled(self.0.readers.acquire().await.map_err(database)?);
+        Ok(Conn { inside, limit: self.patience() })
+    }
+
+    fn patience(&self) -> Duration {
+        if self.0.engine == Engine::Postgres { PATIENCE } else { LONG_PATIENCE }
     }
 
     /// Runs `work` in one transaction, together with the audit event that `grant` stands for.
@@ -207,7 +231,7 @@ impl Db {
     where
         F: for<'t> Fn(&'t mut Tx<'a>) -> Step<'t, T>,
     {
-        let mut tx = self.begin().await?;
+        let mut tx = self.begin(self.patience()).await?;
         if let Some(condition) = condition
             && condition.query.clone().optional::<(Option<i64>,)>(&mut tx).await?.is_none()
         {
@@ -221,22 +245,29 @@ impl Db {
 
     /// The writing connection, for what SQLite refuses inside a transaction.
     pub(crate) async fn outside_transaction(&self) -> Result<Conn> {
-        Ok(Conn(Inside::Pooled(self.0.writer.acquire().await.map_err(database)?)))
+        let inside = Inside::Pooled(self.0.writer.acquire().await.map_err(database)?);
+        Ok(Conn { inside, limit: LONG_PATIENCE })
     }
 
-    pub(crate) async fn begin<'a>(&self) -> Result<Tx<'a>> {
+    /// A transaction for a migration, which may take its time.
+    pub(crate) async fn begin_long<'a>(&self) -> Result<Tx<'a>> {
+        self.begin(LONG_PATIENCE).await
+    }
+
+    async fn begin<'a>(&self, limit: Duration) -> Result<Tx<'a>> {
         let statement = match self.0.engine {
             Engine::Sqlite => "BEGIN IMMEDIATE",
             Engine::Postgres => "BEGIN ISOLATION LEVEL SERIALIZABLE",
         };
-        let inside = self.0.writer.begin_with(statement).await.map_err(database)?;
-        let conn = Conn(Inside::Transaction(inside));
+        let begun = async { self.0.writer.begin_with(statement).await.map_err(database) };
+        let conn = Conn { inside: Inside::Transaction(within(limit, begun).await?), limit };
         Ok(Tx { conn, engine: self.0.engine, signals: Vec::new(), borrowed: PhantomData })
     }
 
     pub(crate) async fn commit(&self, tx: Tx<'_>) -> Result<()> {
-        if let Inside::Transaction(inside) = tx.conn.0 {
-            inside.commit().await.map_err(database)?;
+        let limit = tx.conn.limit;
+        if let Inside::Transaction(inside) = tx.conn.inside {
+            within(limit, async { inside.commit().await.map_err(database) }).await?;
         }
         for topic in tx.signals {
             self.signal(topic).notify_one();
@@ -304,16 +335,18 @@ async fn pool(url: &str, engine: Engine, connections: u32, read_only: bool) -> R
     })?;
     AnyPoolOptions::new()
         .max_connections(connections)
-        .acquire_timeout(Duration::from_secs(30))
+        .acquire_timeout(if engine == Engine::Postgres { PATIENCE } else { Duration::from_secs(30) })
         // A connection is checked when it fails, not before each use: that would double the round trips.
         .test_before_acquire(engine == Engine::Postgres)
         .idle_timeout(None)
         .max_lifetime(None)
-        .after_release(|conn, _| {
+        .after_release(move |conn, _| {
             Box::pin(async move {
-                if conn.is_in_transaction() {
-                    // Waits until a rollback that was only asked for is done.
-                    conn.ping().await?;
+                if conn.is_in_transaction() || engine == Engine::Postgres {
+                    // Waits until a rollback that was only asked for, or a statement that nobody waits for, is done.
+                    // One that never is must not keep its place in the pool.
+                    let ready = tokio::time::timeout(RETURN_LIMIT, conn.ping()).await;
+                    ready.unwrap_or(Err(sqlx::Error::PoolTimedOut))?;
                 }
                 // A full disk makes SQLite roll back by itself; the driver's own rollback finds nothing then, and it
                 // counts a transaction for ever. Such a connection is good for nothing.
@@ -322,6 +355,10 @@ async fn pool(url: &str, engine: Engine, connections: u32, read_only: bool) -> R
         })
         .after_connect(move |conn, _| {
             Box::pin(async move {
+                if engine == Engine::Postgres {
+                    // The locks of a process that was cut off or suspended in a transaction must not stay.
+                    conn.execute("SET idle_in_transaction_session_timeout = '60s'").await?;
+                }
                 if engine == Engine::Sqlite {
                     // FULL: what was acknowledged survives a power cut (each commit is fsynced).
                     conn.execute(

@@ -4,6 +4,7 @@
 //! transaction (`BEGIN IMMEDIATE` on SQLite, `SERIALIZABLE` on PostgreSQL) and records who did what in the same
 //! transaction. This is the only crate that knows sqlx.
 
+mod coalesced;
 mod column;
 mod db;
 mod migrate;
@@ -11,6 +12,7 @@ mod query;
 mod select;
 mod sort;
 
+pub use coalesced::{Coalesced, within};
 pub use column::{Flag, FromColumn, Json, Value};
 pub use db::{Condition, Conn, Db, Engine, Step, Tx};
 pub use migrate::{Migration, Migrations};

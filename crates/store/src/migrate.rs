@@ -28,7 +28,7 @@ pub struct Migrations {
 
 /// Brings every service's tables up to date, in one transaction; a copy of an SQLite file is taken before.
 pub(crate) async fn run(db: &Db, cx: &Cx, services: &[Migrations], file: Option<&Path>) -> Result<()> {
-    let mut tx = db.begin().await?;
+    let mut tx = db.begin_long().await?;
     query(
         "CREATE TABLE IF NOT EXISTS schema_migrations (
              service TEXT NOT NULL, version BIGINT NOT NULL, name TEXT NOT NULL, checksum TEXT NOT NULL,
@@ -51,7 +51,7 @@ pub(crate) async fn run(db: &Db, cx: &Cx, services: &[Migrations], file: Option<
     if let (Some(file), false) = (file, applied.is_empty()) {
         drop(tx);
         backup(db, file, cx).await?;
-        tx = db.begin().await?;
+        tx = db.begin_long().await?;
     }
     for (service, step) in pending {
         apply(&mut tx, cx, service, step).await?;

@@ -4,6 +4,7 @@ use hanse_core::{Error, Result};
 use sqlx::any::{AnyRow, AnyTypeInfoKind};
 use sqlx::{AssertSqlSafe, Column as _, Row as _, ValueRef as _};
 
+use crate::coalesced::within;
 use crate::column::{FromColumn, Value};
 use crate::db::Conn;
 
@@ -100,7 +101,7 @@ impl Query {
     /// # Errors
     /// 409 if a unique index refuses it; name the conflict at the call with [`Query::execute_unique`].
     pub async fn execute(self, conn: &mut Conn) -> Result<u64> {
-        self.run(conn).await.map_err(database)
+        self.run(conn).await?.map_err(database)
     }
 
     /// The same, where a violated unique index means `conflict` (a public message).
@@ -108,28 +109,33 @@ impl Query {
     /// # Errors
     /// 409 with that message.
     pub async fn execute_unique(self, conn: &mut Conn, conflict: &str) -> Result<u64> {
-        self.run(conn).await.map_err(|error| match error.as_database_error() {
+        self.run(conn).await?.map_err(|error| match error.as_database_error() {
             Some(known) if known.is_unique_violation() => Error::conflict(conflict).because(error),
             _ => database(error),
         })
     }
 
-    async fn run(self, conn: &mut Conn) -> Result<u64, sqlx::Error> {
-        let done = prepare(&self.sql, self.values).execute(conn.raw()).await?;
-        Ok(done.rows_affected())
+    async fn run(self, conn: &mut Conn) -> Result<Result<u64, sqlx::Error>> {
+        let limit = conn.limit();
+        let done = async { Ok(prepare(&self.sql, self.values).execute(conn.raw()).await) };
+        Ok(within(limit, done).await?.map(|done| done.rows_affected()))
     }
 
     /// # Errors
     /// An internal error if the database or the row type fails.
     pub async fn all<T: FromRow>(self, conn: &mut Conn) -> Result<Vec<T>> {
-        let rows = prepare(&self.sql, self.values).fetch_all(conn.raw()).await.map_err(database)?;
+        let limit = conn.limit();
+        let rows = async { prepare(&self.sql, self.values).fetch_all(conn.raw()).await.map_err(database) };
+        let rows = within(limit, rows).await?;
         rows.into_iter().map(|row| T::from_row(&Row(row))).collect()
     }
 
     /// # Errors
     /// An internal error if the database or the row type fails.
     pub async fn optional<T: FromRow>(self, conn: &mut Conn) -> Result<Option<T>> {
-        let row = prepare(&self.sql, self.values).fetch_optional(conn.raw()).await.map_err(database)?;
+        let limit = conn.limit();
+        let row = async { prepare(&self.sql, self.values).fetch_optional(conn.raw()).await.map_err(database) };
+        let row = within(limit, row).await?;
         row.map(|row| T::from_row(&Row(row))).transpose()
     }
 
@@ -166,11 +172,21 @@ pub(crate) fn database(error: sqlx::Error) -> Error {
             Error::unavailable("The disk of the cloud's database is full; the operator must free space.")
                 .because(error)
         }
-        sqlx::Error::Io(_) | sqlx::Error::PoolClosed => {
-            Error::unavailable("The database cannot be reached; try again.").because(error)
-        }
+        sqlx::Error::Io(_) | sqlx::Error::PoolClosed => cannot_reach(error),
+        sqlx::Error::Database(inner) if is_away(inner.as_ref()) => cannot_reach(error),
         _ => Error::internal("").because(error),
     }
+}
+
+fn cannot_reach(error: sqlx::Error) -> Error {
+    Error::unavailable("The database cannot be reached; try again.").because(error)
+}
+
+/// PostgreSQL starts, stops, is full of connections, or has ended this one (class 57P and 08, `too_many_connections`,
+/// `idle_in_transaction_session_timeout`).
+fn is_away(error: &dyn sqlx::error::DatabaseError) -> bool {
+    let code = error.code().unwrap_or_default();
+    code.starts_with("57P") || code.starts_with("08") || matches!(&*code, "53300" | "25P03")
 }
 
 /// `SQLITE_FULL` and PostgreSQL's `disk_full`.

@@ -202,3 +202,26 @@ async fn a_copy_is_taken_before_a_migration() {
         .count();
     assert_eq!(copies, 1);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_statement_that_is_never_answered_is_given_up_and_its_connection_is_not_missed() {
+    let (cx, _) = context();
+    for test in databases(&cx, ALL).await {
+        if test.db.engine() != hanse_store::Engine::Postgres {
+            continue;
+        }
+        // As many as there are connections, so that one which stayed would be missed.
+        let sleepers: Vec<_> = (0..16)
+            .map(|_| {
+                let db = test.db.clone();
+                tokio::spawn(async move {
+                    query("SELECT CAST(1 AS BIGINT) FROM pg_sleep(3600)").all::<(i64,)>(&mut db.read().await?).await
+                })
+            })
+            .collect();
+        for sleeper in sleepers {
+            assert_eq!(sleeper.await.unwrap().unwrap_err().kind(), Kind::Unavailable);
+        }
+        insert(&test.db, &cx, "a", 1, None).await.unwrap();
+    }
+}

@@ -13,6 +13,7 @@ mod hierarchy;
 mod limits;
 mod logins;
 mod personas;
+mod planes;
 mod projects;
 mod roles;
 mod size;
