@@ -106,7 +106,7 @@ impl JwsTokens {
         self.0.keep_fresh(cx, every)
     }
 
-    /// A token with these claims, which are a JSON object, and with `iat` from `cx` and `exp`, both in whole seconds
+    /// A token with these claims, which are a JSON object, and with `iat` and `exp` in whole seconds
     /// rounded down. With the claims that Keystone makes it has 360 characters without scope, 440 for a project, and
     /// 1,160 for a federated user in ten groups. The nonce of the signature comes from the operating system, because
     /// the library takes none.
@@ -114,12 +114,17 @@ impl JwsTokens {
     /// # Errors
     /// Internal if the claims are no object, contain `iat` or `exp` themselves, or make a token longer than
     /// [`TOKEN_MAX`] (claims of about 2,900 bytes).
-    pub fn sign<C: Serialize>(&self, cx: &Cx, expires_at: Timestamp, claims: &C) -> Result<String> {
+    pub fn sign<C: Serialize>(
+        &self,
+        issued_at: Timestamp,
+        expires_at: Timestamp,
+        claims: &C,
+    ) -> Result<String> {
         let mut object = match serde_json::to_value(claims).context("the claims of a token are not JSON")? {
             Value::Object(object) => object,
             _ => return Err(Error::internal("the claims of a token are not a JSON object")),
         };
-        for (name, time) in [(ISSUED_AT, cx.now()), (EXPIRES_AT, expires_at)] {
+        for (name, time) in [(ISSUED_AT, issued_at), (EXPIRES_AT, expires_at)] {
             if object.insert(name.to_owned(), time.seconds().into()).is_some() {
                 return Err(Error::internal(format!("the claims of a token set {name} themselves")));
             }
@@ -241,7 +246,7 @@ mod tests {
     #[test]
     fn what_was_signed_is_verified_with_its_times_in_whole_seconds() {
         let tokens = tokens();
-        let token = tokens.sign(&cx(), LATER, &claims()).unwrap();
+        let token = tokens.sign(NOW, LATER, &claims()).unwrap();
         let signed: Signed<Value> = tokens.verify(&token).unwrap();
         assert_eq!(signed.claims, claims());
         assert_eq!(signed.issued_at, Timestamp::from_seconds(1_800_000_000));
@@ -252,7 +257,7 @@ mod tests {
     #[test]
     fn a_token_is_a_compact_jws_that_others_verify_with_the_published_keys() {
         let tokens = tokens();
-        let token = tokens.sign(&cx(), LATER, &claims()).unwrap();
+        let token = tokens.sign(NOW, LATER, &claims()).unwrap();
         let parts: Vec<&str> = token.split('.').collect();
         let jwk = &tokens.jwks()["keys"][0];
         assert_eq!(decoded(parts[0]), json!({"alg": "ES256", "kid": jwk["kid"], "typ": "JWT"}));
@@ -283,7 +288,7 @@ mod tests {
         secret_file::write(&dir.path().join("signing/2"), secret_file::PRIVATE, pem.as_bytes()).unwrap();
         let tokens = JwsTokens::load(keys).unwrap();
         assert_eq!(tokens.jwks()["keys"][0]["x"], "Lt0XYrF9YIOMQ58jjurCXe5yN7dTusGGUppXKLhn8z4");
-        let token = tokens.sign(&cx(), LATER, &claims()).unwrap();
+        let token = tokens.sign(NOW, LATER, &claims()).unwrap();
         tokens.verify::<Value>(&token).unwrap();
     }
 
@@ -302,7 +307,7 @@ mod tests {
     #[test]
     fn the_time_of_a_token_is_not_judged() {
         let tokens = tokens();
-        let token = tokens.sign(&cx(), Timestamp(0), &claims()).unwrap();
+        let token = tokens.sign(NOW, Timestamp(0), &claims()).unwrap();
         assert_eq!(tokens.verify::<Value>(&token).unwrap().expires_at, Timestamp(0));
     }
 
@@ -315,9 +320,9 @@ mod tests {
             sub: String,
         }
         let tokens = tokens();
-        let wide = tokens.sign(&cx(), LATER, &claims()).unwrap();
+        let wide = tokens.sign(NOW, LATER, &claims()).unwrap();
         assert_eq!(tokens.verify::<Narrow>(&wide).err().unwrap().kind(), Kind::Unauthorized);
-        let narrow = tokens.sign(&cx(), LATER, &json!({"sub": "x"})).unwrap();
+        let narrow = tokens.sign(NOW, LATER, &json!({"sub": "x"})).unwrap();
         tokens.verify::<Narrow>(&narrow).unwrap();
     }
 
@@ -325,18 +330,18 @@ mod tests {
     fn what_cannot_be_a_token_is_not_signed() {
         let tokens = tokens();
         for claims in [json!([1]), json!("text"), json!({"iat": 1}), json!({"exp": 1}), json!(null)] {
-            assert_eq!(tokens.sign(&cx(), LATER, &claims).unwrap_err().kind(), Kind::Internal, "{claims}");
+            assert_eq!(tokens.sign(NOW, LATER, &claims).unwrap_err().kind(), Kind::Internal, "{claims}");
         }
-        let longest = tokens.sign(&cx(), LATER, &json!({"sub": "x".repeat(2850)})).unwrap();
+        let longest = tokens.sign(NOW, LATER, &json!({"sub": "x".repeat(2850)})).unwrap();
         tokens.verify::<Value>(&longest).unwrap();
-        assert!(tokens.sign(&cx(), LATER, &json!({"sub": "x".repeat(3000)})).is_err());
+        assert!(tokens.sign(NOW, LATER, &json!({"sub": "x".repeat(3000)})).is_err());
         assert!(is_refused(&tokens, &"e".repeat(TOKEN_MAX + 1)));
     }
 
     #[test]
     fn another_clouds_token_is_refused_even_under_the_header_of_our_key() {
         let (ours, theirs) = (tokens(), tokens());
-        let token = theirs.sign(&cx(), LATER, &claims()).unwrap();
+        let token = theirs.sign(NOW, LATER, &claims()).unwrap();
         assert!(is_refused(&ours, &token));
         let (_, rest) = token.split_once('.').unwrap();
         let header = &ours.0.keys()[0].header;
@@ -346,7 +351,7 @@ mod tests {
     #[test]
     fn no_other_algorithm_is_taken_from_the_header() {
         let tokens = tokens();
-        let token = tokens.sign(&cx(), LATER, &claims()).unwrap();
+        let token = tokens.sign(NOW, LATER, &claims()).unwrap();
         let parts: Vec<&str> = token.split('.').collect();
         let keys = tokens.0.keys();
         let public = keys[0].pair.public_key().as_ref();
@@ -372,11 +377,11 @@ mod tests {
         let (_dir, keys) = keys();
         let tokens = JwsTokens::load(keys.clone()).unwrap();
         let lagging = JwsTokens::load(keys.clone()).unwrap();
-        let old = tokens.sign(&cx(), LATER, &claims()).unwrap();
+        let old = tokens.sign(NOW, LATER, &claims()).unwrap();
         keys.rotate(&cx()).unwrap();
         tokens.reload().unwrap();
         tokens.verify::<Value>(&old).unwrap();
-        let new = tokens.sign(&cx(), LATER, &claims()).unwrap();
+        let new = tokens.sign(NOW, LATER, &claims()).unwrap();
         lagging.verify::<Value>(&new).unwrap();
         keys.rotate(&cx()).unwrap();
         tokens.reload().unwrap();
@@ -400,7 +405,7 @@ mod tests {
     #[test]
     fn a_token_with_one_character_changed_added_or_taken_away_is_refused() {
         let tokens = tokens();
-        let token = tokens.sign(&cx(), LATER, &claims()).unwrap();
+        let token = tokens.sign(NOW, LATER, &claims()).unwrap();
         for at in 0..token.len() {
             let (before, after) = (&token[..at], &token[at + 1..]);
             for other in ['A', 'B', '_', '.', '=', 'é'] {
@@ -419,7 +424,7 @@ mod tests {
         let tokens = tokens();
         proptest!(|(sub in ".{0,100}", numbers in any::<[i64; 3]>())| {
             let claims = json!({"sub": sub, "n": numbers});
-            let token = tokens.sign(&cx(), LATER, &claims).unwrap();
+            let token = tokens.sign(NOW, LATER, &claims).unwrap();
             prop_assert_eq!(tokens.verify::<Value>(&token).unwrap().claims, claims);
         });
     }

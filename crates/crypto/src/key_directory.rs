@@ -89,6 +89,11 @@ impl<K: KeyKind> KeyDirectory<K> {
         self
     }
 
+    /// Whether there is such a directory.
+    pub fn exists(&self) -> bool {
+        self.dir.is_dir()
+    }
+
     /// Makes the directory and what is missing of a staged and a primary key. May be run again at any time, and by
     /// several processes at once.
     ///

@@ -4,6 +4,7 @@
 //! constant time; everything that must stay secret on disk goes through [`secret_file`].
 
 mod authority;
+mod either;
 pub mod jws;
 mod key_directory;
 mod master_key;
@@ -18,6 +19,7 @@ pub mod tokens;
 pub mod totp;
 
 pub use authority::{CertificateAuthority, Renewed, ServerCert};
+pub use either::{Content, TokenProvider, Tokens};
 pub use jws::{JwsTokens, Signed, SigningKeys};
 pub use key_directory::KeyDirectory;
 pub use master_key::{KeyId, MasterKey};

@@ -3,7 +3,7 @@
 use std::io::BufRead;
 
 use hanse_core::{Context, Cx, Error, Result, Secret};
-use hanse_crypto::{FernetKeys, secret_file};
+use hanse_crypto::{FernetKeys, SigningKeys, secret_file};
 use hanse_identity::Question;
 use hanse_policy::Verb;
 use hanse_store::Db;
@@ -50,7 +50,7 @@ fn inside<T>(
     // Its threads have ended when the user changes back.
     runtime(1)?.block_on(async {
         let db = serve::database(cx, config, state).await?;
-        let done = work(&db, &serve::keys(cx, state)?).await;
+        let done = work(&db, &serve::keys(cx, config, state)?).await;
         db.close().await;
         done
     })
@@ -112,13 +112,17 @@ fn rotate_keys(cx: &Cx, config: &Config, state: &State) -> Result<()> {
     {
         let _acting = Acting::start(&config.user.0)?;
         FernetKeys::new(state.token_keys()).rotate(cx)?;
+        let signing = SigningKeys::new(state.signing_keys());
+        if signing.exists() {
+            signing.rotate(cx)?;
+        }
     }
     match process::running(state, Role::ControlPlane) {
         Some(known) => {
             kill(Pid::from_raw(known.pid), Signal::SIGHUP).context("cannot signal the control plane")?;
-            tell!("New tokens are sealed with a new key.");
+            tell!("New tokens are made with a new key.");
         }
-        None => tell!("New tokens will be sealed with a new key."),
+        None => tell!("New tokens will be made with a new key."),
     }
     Ok(())
 }

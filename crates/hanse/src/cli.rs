@@ -88,7 +88,7 @@ pub enum AdminCommand {
         #[arg(long)]
         stdin: bool,
     },
-    /// Change the key that seals new tokens; tokens that are out stay good
+    /// Change the key that makes new tokens; tokens that are out stay good
     ///
     /// The cloud does so every day by itself. Three keys are kept: twice in short time, and older tokens end.
     RotateKeys,

@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use hanse_core::{Error, Result};
+use hanse_crypto::TokenProvider;
 use ipnet::IpNet;
 use serde::Deserialize;
 
@@ -60,6 +61,12 @@ pub const KEYS: &[Key] = &[
         "File (mode 0600) that holds a postgres:// address. Without it, state is kept in SQLite.",
     ),
     key("identity", "token_minutes", "240", "How long a token is valid."),
+    key(
+        "identity",
+        "token_provider",
+        "\"fernet\"",
+        "Kind of new tokens: \"fernet\" (sealed, short) or \"jws\" (signed, readable). Those of the other kind stay valid.",
+    ),
     key("node", "name", "", "Name of this machine in the cloud; without it, its host name."),
     key(
         "hypervisor",
@@ -136,6 +143,23 @@ pub struct Database {
 #[serde(default)]
 pub struct Identity {
     pub token_minutes: u32,
+    pub token_provider: Provider,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Provider {
+    Fernet,
+    Jws,
+}
+
+impl From<Provider> for TokenProvider {
+    fn from(provider: Provider) -> TokenProvider {
+        match provider {
+            Provider::Fernet => TokenProvider::Fernet,
+            Provider::Jws => TokenProvider::Jws,
+        }
+    }
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -210,7 +234,7 @@ macro_rules! defaults {
 
 defaults! {
     Api "api" { listen, public_url, region, connections }
-    Identity "identity" { token_minutes }
+    Identity "identity" { token_minutes, token_provider }
     Hypervisor "hypervisor" { driver, accelerator }
     Compute "compute" { cpu_allocation_ratio }
     Network "network" { public_cidr }
@@ -400,6 +424,7 @@ mod tests {
             "[tls]\nkey = \"/k.pem\"",
             "[network]\npublic_cidr = \"10.0.0.1/24\"",
             "[identity]\ntoken_minutes = 0",
+            "[identity]\ntoken_provider = \"uuid\"",
             "[log]\nlevel = \"loud\"",
             "[hypervisor]\ndriver = \"vmware\"",
             "= broken",

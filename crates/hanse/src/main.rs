@@ -96,6 +96,7 @@ fn run(cli: &Cli) -> Result<()> {
             let errand = serve::read_errand()?;
             // Before any thread exists: the control plane needs no rights of root.
             if nix::unistd::Uid::effective().is_root() {
+                serve::prepare(&cx, &config)?;
                 user::become_user(&config.user.0)?;
             }
             runtime(2)?.block_on(serve::run(&cx, &config, cli.config.clone(), errand))

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use hanse_core::{Context, Cx, Error, Result};
 use hanse_crypto::{
-    CertificateAuthority, FernetKeys, FernetTokens, MasterKey, PasswordConfig, PasswordHasher,
-    ReloadableCert, ServerCert, secret_file,
+    CertificateAuthority, FernetKeys, MasterKey, PasswordConfig, PasswordHasher, ReloadableCert, ServerCert,
+    SigningKeys, Tokens, secret_file,
 };
 use hanse_store::Db;
 use hanse_web::{Limits, Listener, Metrics};
@@ -17,10 +17,10 @@ use tokio::net::UnixListener;
 
 use crate::config::Config;
 use crate::process::{Errand, Role, Word, say};
-use crate::state::State;
+use crate::state::{self, State};
 use crate::upkeep::{self, Chore, Run};
 use crate::wiring::{self, ControlPlane, Keys};
-use crate::{logging, machine, stop_on_signal, take_role};
+use crate::{logging, machine, stop_on_signal, take_role, user};
 
 /// The name of the server's certificate, beside the addresses that clients use.
 pub const SERVER_NAME: &str = "localhost";
@@ -44,6 +44,20 @@ pub fn read_errand() -> Result<Option<Errand>> {
         .map_err(|_| Error::bad_request("standard input holds no errand of `hanse up`"))
 }
 
+/// Makes the directories that a control plane needs, where an operator has put down a cloud's `cloud.json` and keys to
+/// run another control plane of it. To be called as root.
+///
+/// # Errors
+/// If there is no cloud, or the user or the file system is not as it must be.
+pub fn prepare(cx: &Cx, config: &Config) -> Result<()> {
+    let state = State::at(&config.state_dir.0);
+    machine::cloud(&state)?;
+    let owner = user::find(&config.user.0)?.ok_or_else(|| {
+        Error::bad_request(format!("there is no user {}: `hanse up` makes it", config.user.0))
+    })?;
+    state.prepare(cx, owner, false).map(drop)
+}
+
 /// Runs the control plane until it is told to stop. `path` is where the configuration came from, to be read again.
 ///
 /// # Errors
@@ -53,6 +67,7 @@ pub async fn run(cx: &Cx, config: &Config, path: Option<PathBuf>, errand: Option
     machine::cloud(&state)?;
     let level = logging::start(&config.log, &state.logs(), Role::ControlPlane.name())?;
     let _held = take_role(&state, Role::ControlPlane)?;
+    let _alone = hold_sqlite(config, &state)?;
     let stop = stop_on_signal()?;
     let metrics = Metrics::default();
     let server = server_certificate(cx, config, &state)?;
@@ -62,7 +77,7 @@ pub async fn run(cx: &Cx, config: &Config, path: Option<PathBuf>, errand: Option
     let limits = Limits { connections: config.api.connections, ..Limits::default() };
     let listener = Listener::bind(config.api.listen, tls, limits, metrics.clone()).await?;
     let db = database(cx, config, &state).await?;
-    let keys = keys(cx, &state)?;
+    let keys = keys(cx, config, &state)?;
     if let Some(errand) = errand {
         wiring::bootstrap(cx, config, &db, &keys, errand).await?;
     }
@@ -93,6 +108,22 @@ pub async fn run(cx: &Cx, config: &Config, path: Option<PathBuf>, errand: Option
     Ok(())
 }
 
+/// State directories may share their keys, and so the directory `control`, but not a database in it.
+fn hold_sqlite(config: &Config, state: &State) -> Result<Option<state::Held>> {
+    if config.database.url_file.is_some() {
+        return Ok(None);
+    }
+    let path = state.control().join("state.lock");
+    // A process that was killed holds its files until its last thread has ended.
+    for _ in 0..20 {
+        if let Ok(held) = state::hold(&path, Role::ControlPlane.title()) {
+            return Ok(Some(held));
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    state::hold(&path, Role::ControlPlane.title()).map(Some)
+}
+
 pub async fn database(cx: &Cx, config: &Config, state: &State) -> Result<Db> {
     match &config.database.url_file {
         None => Db::sqlite(cx, &state.database(), wiring::MIGRATIONS).await,
@@ -106,12 +137,11 @@ pub async fn database(cx: &Cx, config: &Config, state: &State) -> Result<Db> {
     }
 }
 
-pub fn keys(cx: &Cx, state: &State) -> Result<Keys> {
-    let tokens = FernetKeys::new(state.token_keys());
-    tokens.create(cx)?;
+pub fn keys(cx: &Cx, config: &Config, state: &State) -> Result<Keys> {
+    let (fernet, signing) = (FernetKeys::new(state.token_keys()), SigningKeys::new(state.signing_keys()));
     Ok(Keys {
         master: Arc::new(MasterKey::load_or_create(&state.master_key(), cx)?),
-        tokens: Arc::new(FernetTokens::load(tokens)?),
+        tokens: Arc::new(Tokens::load(cx, config.identity.token_provider.into(), fernet, signing)?),
         hasher: Arc::new(PasswordHasher::start(cx, &PasswordConfig::default())?),
     })
 }
@@ -175,7 +205,7 @@ fn renew_certificate(
 
 /// Token keys change daily, or as rarely as lets each token live its whole life: three are kept, and who looks only
 /// every now and then is late.
-fn rotate_token_keys(cx: &Cx, config: &Config, tokens: Arc<FernetTokens>) -> Run {
+fn rotate_token_keys(cx: &Cx, config: &Config, tokens: Arc<Tokens>) -> Run {
     let life = Duration::from_secs(u64::from(config.identity.token_minutes) * 60);
     let every = (life + upkeep::PERIOD).max(Duration::from_secs(24 * 3600));
     let cx = cx.clone();

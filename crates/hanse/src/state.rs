@@ -56,6 +56,11 @@ impl State {
         self.control().join("token-keys")
     }
 
+    /// There once signed tokens were asked for.
+    pub fn signing_keys(&self) -> PathBuf {
+        self.control().join("signing-keys")
+    }
+
     pub fn authority(&self) -> PathBuf {
         self.control().join("ca")
     }

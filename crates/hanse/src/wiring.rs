@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::Router;
 use hanse_compute::ports::Quota;
 use hanse_core::{CrashPoints, Cx, Error, Result};
-use hanse_crypto::{FernetTokens, MasterKey, PasswordHasher};
+use hanse_crypto::{MasterKey, PasswordHasher, Tokens};
 use hanse_identity::{BootstrapSpec, Deps, Identity, ProjectUser, Settings};
 use hanse_network::{External, Network};
 use hanse_node::desired::{Documents, Sealer};
@@ -46,7 +46,7 @@ pub struct ControlPlane {
 /// The keys that the process has opened.
 pub struct Keys {
     pub master: Arc<MasterKey>,
-    pub tokens: Arc<FernetTokens>,
+    pub tokens: Arc<Tokens>,
     pub hasher: Arc<PasswordHasher>,
 }
 

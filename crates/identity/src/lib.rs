@@ -36,7 +36,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hanse_core::{Cx, Result};
-use hanse_crypto::{FernetTokens, MasterKey, PasswordHasher};
+use hanse_crypto::{MasterKey, PasswordHasher, Tokens};
 use hanse_policy::Grant;
 use hanse_store::{Db, Migration, Migrations, Step, Tx};
 use hanse_web::{Authenticator, CatalogEntry, FaultStyle, Service};
@@ -82,7 +82,7 @@ impl Default for Settings {
 pub struct Deps {
     pub db: Db,
     pub hasher: Arc<PasswordHasher>,
-    pub tokens: Arc<FernetTokens>,
+    pub tokens: Arc<Tokens>,
     /// What secrets in the database are sealed under.
     pub master: Arc<MasterKey>,
     /// The whole cloud's catalog; `{project_id}` in a path stands for the project of the token.
@@ -100,7 +100,7 @@ pub struct Identity(Arc<Inner>);
 struct Inner {
     db: Db,
     hasher: Arc<PasswordHasher>,
-    tokens: Arc<FernetTokens>,
+    tokens: Arc<Tokens>,
     master: Arc<MasterKey>,
     catalog: BuiltIn,
     settings: Settings,

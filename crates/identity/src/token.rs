@@ -2,6 +2,8 @@
 //!
 //! Sealed as Fernet, a payload with 32-digit ids makes a token of 204 characters.
 
+mod claims;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hanse_core::Timestamp;
@@ -64,6 +66,12 @@ impl Methods {
     #[must_use]
     pub fn with(self, other: Methods) -> Methods {
         Methods(self.0 | other.0)
+    }
+
+    /// `None` if one of them is unknown.
+    pub fn named<T: AsRef<str>>(names: &[T]) -> Option<Methods> {
+        let find = |name: &T| Methods::KNOWN.iter().find(|(_, known)| *known == name.as_ref());
+        names.iter().try_fold(Methods::default(), |all, name| Some(all.with(find(name)?.0)))
     }
 
     pub fn names(self) -> Vec<&'static str> {
@@ -283,7 +291,7 @@ mod tests {
         ]
     }
 
-    fn payload() -> impl Strategy<Value = Payload> {
+    pub(super) fn payload() -> impl Strategy<Value = Payload> {
         let times = (any::<i64>(), any::<i64>());
         let ids = ("[0-9a-f]{32}|[a-zA-Z]{1,64}", site(), delegated());
         (ids, times, any::<[u8; 16]>(), any::<Option<[u8; 16]>>(), any::<(u8, u32, u32)>()).prop_map(

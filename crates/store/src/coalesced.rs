@@ -34,7 +34,10 @@ struct Answer<T> {
 impl<T: Clone + Send + 'static> Default for Coalesced<T> {
     fn default() -> Coalesced<T> {
         let result = Err((Kind::Unavailable, String::new()));
-        Coalesced(Arc::new(Inner { begun: AtomicU64::new(0), last: Mutex::new(Answer { number: 0, result }) }))
+        Coalesced(Arc::new(Inner {
+            begun: AtomicU64::new(0),
+            last: Mutex::new(Answer { number: 0, result }),
+        }))
     }
 }
 
@@ -69,7 +72,8 @@ impl<T: Clone + Send + 'static> Coalesced<T> {
             }
             let number = inner.begun.fetch_add(1, Ordering::SeqCst) + 1;
             let result = question.await;
-            let shared = result.as_ref().map(T::clone).map_err(|error| (error.kind(), error.message().to_owned()));
+            let shared =
+                result.as_ref().map(T::clone).map_err(|error| (error.kind(), error.message().to_owned()));
             *last = Answer { number, result: shared };
             result
         });
@@ -106,7 +110,8 @@ mod tests {
 
     #[tokio::test]
     async fn those_who_come_while_one_is_asking_share_the_next_answer() {
-        let (shared, asked, go) = (Coalesced::default(), Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));
+        let (shared, asked, go) =
+            (Coalesced::default(), Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));
         let ask = || {
             let (shared, asked, go) = (shared.clone(), asked.clone(), go.clone());
             tokio::spawn(async move {
@@ -127,7 +132,11 @@ mod tests {
         settle().await;
         go.notify_one();
         for other in others {
-            assert_eq!(other.await.unwrap(), 2, "an answer to a question from before they came is none to theirs");
+            assert_eq!(
+                other.await.unwrap(),
+                2,
+                "an answer to a question from before they came is none to theirs"
+            );
         }
     }
 

@@ -134,7 +134,8 @@ impl Query {
     /// An internal error if the database or the row type fails.
     pub async fn optional<T: FromRow>(self, conn: &mut Conn) -> Result<Option<T>> {
         let limit = conn.limit();
-        let row = async { prepare(&self.sql, self.values).fetch_optional(conn.raw()).await.map_err(database) };
+        let row =
+            async { prepare(&self.sql, self.values).fetch_optional(conn.raw()).await.map_err(database) };
         let row = within(limit, row).await?;
         row.map(|row| T::from_row(&Row(row))).transpose()
     }

@@ -215,7 +215,9 @@ async fn a_statement_that_is_never_answered_is_given_up_and_its_connection_is_no
             .map(|_| {
                 let db = test.db.clone();
                 tokio::spawn(async move {
-                    query("SELECT CAST(1 AS BIGINT) FROM pg_sleep(3600)").all::<(i64,)>(&mut db.read().await?).await
+                    query("SELECT CAST(1 AS BIGINT) FROM pg_sleep(3600)")
+                        .all::<(i64,)>(&mut db.read().await?)
+                        .await
                 })
             })
             .collect();

@@ -161,7 +161,7 @@ impl Identity {
             return Err(unauthorized());
         }
         let receipt = Receipt::new(cx.now(), person, proved.methods);
-        let text = self.0.tokens.seal(cx, &receipt.encode())?;
+        let text = self.0.tokens.fernet().seal(cx, &receipt.encode())?;
         Ok(Some(Issued::Receipt { text, receipt, rules: person.mfa_rules.to_vec() }))
     }
 

@@ -9,7 +9,7 @@ use crate::model::unauthorized;
 use crate::snapshot::{Person, Snapshot};
 use crate::token::{Methods, Reader, put_id};
 
-/// Tells receipts from tokens, which are sealed under the same keys.
+/// Tells receipts, which are always sealed, from tokens that are sealed under the same keys.
 const MARK: u8 = b'R';
 const LIFE: Duration = Duration::from_secs(300);
 
@@ -60,7 +60,7 @@ impl Identity {
     /// # Errors
     /// 401 if it is none, has expired, or the user has changed since.
     pub(super) fn open_receipt(&self, cx: &Cx, snapshot: &Snapshot, text: &str) -> Result<Receipt> {
-        let sealed = self.0.tokens.open(text).map_err(|_| unauthorized())?;
+        let sealed = self.0.tokens.fernet().open(text).map_err(|_| unauthorized())?;
         let receipt = Receipt::decode(&sealed).ok_or_else(unauthorized)?;
         let person = snapshot.live_person(&receipt.user_id).ok_or_else(unauthorized)?;
         if cx.now() >= receipt.expires_at || person.epoch != receipt.user_epoch {

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Body;
 use hanse_core::{Cx, ManualClock, Secret};
-use hanse_crypto::{FernetKeys, FernetTokens, MasterKey, PasswordConfig, PasswordHasher};
+use hanse_crypto::{
+    FernetKeys, MasterKey, PasswordConfig, PasswordHasher, SigningKeys, TokenProvider, Tokens,
+};
 use hanse_identity::{
     BootstrapSpec, CATALOG, Deps, Identity, MIGRATIONS, ProjectUser, Settings, bootstrap, ensure_project_user,
 };
@@ -25,7 +27,7 @@ pub struct Cloud {
     pub clock: Arc<ManualClock>,
     pub hasher: Arc<PasswordHasher>,
     pub db: Db,
-    tokens: Arc<FernetTokens>,
+    tokens: Arc<Tokens>,
     master: Arc<MasterKey>,
     router: Router,
     pub identity: Identity,
@@ -54,14 +56,26 @@ impl Answer {
 
 /// One cloud on each engine, bootstrapped: user `admin`, and `demo` with the role member in the project `demo`.
 pub async fn clouds() -> Vec<Cloud> {
+    clouds_with(TokenProvider::Fernet).await
+}
+
+/// The same twice: with sealed tokens and with signed ones.
+pub async fn clouds_of_each_provider() -> Vec<Cloud> {
+    let mut all = clouds_with(TokenProvider::Fernet).await;
+    all.extend(clouds_with(TokenProvider::Jws).await);
+    all
+}
+
+async fn clouds_with(provider: TokenProvider) -> Vec<Cloud> {
     let (cx, clock) = context();
     let mut all = Vec::new();
     for test in databases(&cx, &[hanse_store::MIGRATIONS, MIGRATIONS]).await {
         let hasher = PasswordHasher::start(&cx, &PasswordConfig::cheap_for_tests()).unwrap();
         let keys = tempfile::tempdir().unwrap();
-        let ring = FernetKeys::new(keys.path().join("keys"));
-        ring.create(&cx).unwrap();
-        let (hasher, tokens) = (Arc::new(hasher), Arc::new(FernetTokens::load(ring).unwrap()));
+        let rings =
+            (FernetKeys::new(keys.path().join("keys")), SigningKeys::new(keys.path().join("signing")));
+        let tokens = Tokens::load(&cx, provider, rings.0, rings.1).unwrap();
+        let (hasher, tokens) = (Arc::new(hasher), Arc::new(tokens));
         let admin_password = Secret::new(PASSWORD.to_owned());
         bootstrap(&test.db, &cx, &hasher, BootstrapSpec { admin_password }).await.unwrap();
         let master = Arc::new(MasterKey::load_or_create(&keys.path().join("master"), &cx).unwrap());
@@ -79,7 +93,7 @@ fn router(
     cx: &Cx,
     db: &Db,
     hasher: &Arc<PasswordHasher>,
-    tokens: &Arc<FernetTokens>,
+    tokens: &Arc<Tokens>,
     master: &Arc<MasterKey>,
 ) -> (Router, Identity) {
     let volume = CatalogEntry { kind: "block-storage", name: "cinder", path: "/volume/v3/{project_id}" };

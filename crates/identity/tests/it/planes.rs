@@ -8,7 +8,7 @@ use hanse_store::{Engine, query};
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
-use crate::cloud::{Cloud, PASSWORD, clouds, in_project};
+use crate::cloud::{Cloud, PASSWORD, clouds, clouds_of_each_provider, in_project};
 
 const HOLD: Verb = Verb::new("test:hold", Rule::Admin);
 
@@ -25,7 +25,7 @@ async fn make_user(cloud: &Cloud, admin: &str, name: &str) -> String {
 
 #[tokio::test]
 async fn who_was_made_here_a_moment_ago_is_known_to_every_process() {
-    for here in clouds().await {
+    for here in clouds_of_each_provider().await {
         let there = here.second_process();
         let (admin, demo) = (here.admin().await, here.demo().await);
         // The clock stands still, so what this process knows is fresh all the time.
@@ -48,14 +48,16 @@ async fn who_was_made_here_a_moment_ago_is_known_to_every_process() {
         here.call("PATCH", &path, &admin, json!({ "user": { "enabled": true } })).await.expect(200);
         let token = here.login("ada", "another", in_project("demo")).await.token();
         there.get("/v3/auth/projects", &token).await.expect(200);
-        let project = here.call("POST", "/v3/projects", &admin, json!({ "project": { "name": "new" } })).await;
+        let project =
+            here.call("POST", "/v3/projects", &admin, json!({ "project": { "name": "new" } })).await;
         let project = project.expect(201)["project"]["id"].as_str().unwrap().to_owned();
         let held = format!("/v3/projects/{project}/users/{ada}/roles/{}", here.id("roles", "reader").await);
         here.call("PUT", &held, &admin, Value::Null).await.expect(204);
         let token = here.login("ada", "another", in_project("new")).await.token();
         there.get("/v3/auth/projects", &token).await.expect(200);
         let body = json!({ "application_credential": { "name": "ci", "secret": "long enough to be one" } });
-        let made = here.call("POST", &format!("{path}/application_credentials"), &token, body).await.expect(201);
+        let made =
+            here.call("POST", &format!("{path}/application_credentials"), &token, body).await.expect(201);
         let credential = json!({
             "id": made["application_credential"]["id"], "secret": "long enough to be one",
         });

@@ -2,13 +2,15 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::cloud::{PASSWORD, by_password, clouds, in_project, role_names};
+use crate::cloud::{PASSWORD, by_password, clouds_of_each_provider as clouds, in_project, role_names};
 
 #[tokio::test]
 async fn a_token_is_issued_for_each_scope() {
     for cloud in clouds().await {
         let project = cloud.login("admin", PASSWORD, in_project("admin")).await;
-        assert!(project.token().len() <= 255, "{} characters", project.token().len());
+        // Sealed ones fit where Keystone's do; signed ones fit a header.
+        let limit = if project.token().contains('.') { 800 } else { 255 };
+        assert!(project.token().len() <= limit, "{} characters", project.token().len());
         let token = &project.body["token"];
         assert_eq!(token["methods"], json!(["password"]));
         assert_eq!(token["user"]["name"], "admin");
