@@ -13,9 +13,9 @@ tokens, logging_in, printing = {}, threading.Lock(), threading.Lock()
 PATIENCE_SECONDS = 120
 
 
-def once(method, path, body, headers):
-    # The port that every cloud of a test listens on, in its own network namespace.
-    connection = http.client.HTTPSConnection("127.0.0.1", 8443, timeout=60, context=tls)
+def once(method, path, body, headers, port=8443):
+    # The port that every cloud of a test listens on, in its own network namespace, or that of its second control plane.
+    connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=60, context=tls)
     try:
         connection.request(method, path, body, headers)
         answer = connection.getresponse()
@@ -42,17 +42,22 @@ def token(cloud):
 
 
 def run(request):
-    tries, status, text, since = 0, 0, "", time.monotonic()
+    tries, status, text, since, issued = 0, 0, "", time.monotonic(), None
     while tries == 0 or request["patient"] and time.monotonic() - since < PATIENCE_SECONDS:
         tries += 1
         try:
-            headers = {"X-Auth-Token": token(request["cloud"])}
+            # "token" is one of the test's own, or none if it is empty.
+            shown = request["token"] if "token" in request else token(request["cloud"])
+            headers = {"X-Auth-Token": shown} if shown else {}
+            if "subject" in request:
+                headers["X-Subject-Token"] = request["subject"]
             body = None
             if "file" in request:
                 headers["Content-Type"], body = "application/octet-stream", open(request["file"], "rb").read()
             elif "body" in request:
                 headers["Content-Type"], body = "application/json", json.dumps(request["body"])
-            status, _, text = once(request["method"], request["path"], body, headers)
+            status, answered, text = once(request["method"], request["path"], body, headers, request.get("port", 8443))
+            issued = answered["X-Subject-Token"]
             text = text.decode(errors="replace")
             if status < 500:
                 break
@@ -64,7 +69,8 @@ def run(request):
     except ValueError:
         body = text
     with printing:
-        print(json.dumps({"number": request["number"], "status": status, "tries": tries, "body": body}), flush=True)
+        answer = {"number": request["number"], "status": status, "tries": tries, "body": body, "token": issued}
+        print(json.dumps(answer), flush=True)
 
 
 for line in sys.stdin:

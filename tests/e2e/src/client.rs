@@ -26,6 +26,8 @@ pub struct Answer {
     /// How often the request was made before it was answered: more than once, and it may have been done more than once.
     pub tries: u64,
     pub body: Value,
+    /// The token that was issued or looked into.
+    pub token: Option<String>,
 }
 
 /// A request as the demo user; repeated until it is answered.
@@ -42,9 +44,12 @@ impl Request {
     }
 
     pub fn post(path: &str, body: Value) -> Request {
-        let mut request = Request::new("POST", path);
-        request.0["body"] = body;
-        request
+        Request::new("POST", path).with_body(body)
+    }
+
+    pub fn with_body(mut self, body: Value) -> Request {
+        self.0["body"] = body;
+        self
     }
 
     pub fn delete(path: &str) -> Request {
@@ -61,6 +66,24 @@ impl Request {
     /// As the cloud's admin.
     pub fn as_admin(mut self) -> Request {
         self.0["cloud"] = json!("hanse-admin");
+        self
+    }
+
+    /// With this token, or with none if it is empty.
+    pub fn with_token(mut self, token: &str) -> Request {
+        self.0["token"] = json!(token);
+        self
+    }
+
+    /// About this token.
+    pub fn on_token(mut self, subject: &str) -> Request {
+        self.0["subject"] = json!(subject);
+        self
+    }
+
+    /// To the control plane that listens on this port.
+    pub fn to_port(mut self, port: u16) -> Request {
+        self.0["port"] = json!(port);
         self
     }
 
@@ -105,6 +128,7 @@ impl Client {
                 status: said["status"].as_u64().filter(|status| *status > 0),
                 tries: said["tries"].as_u64().unwrap_or_default(),
                 body: said["body"].clone(),
+                token: said["token"].as_str().map(str::to_owned),
             };
             self.answers.insert(said["number"].as_u64().unwrap_or_default(), answer);
         }

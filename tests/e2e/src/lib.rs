@@ -5,6 +5,8 @@ pub mod client;
 pub mod crash;
 pub mod guests;
 pub mod left_over;
+pub mod plane;
+pub mod postgres;
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};

@@ -75,3 +75,47 @@ fn no_secret_stands_in_a_log_the_database_or_an_argument() {
     assert!(secrets.iter().all(|secret| secret.len() >= 32));
     cloud.assert_hidden(&secrets);
 }
+
+#[test]
+fn signed_tokens_serve_the_stock_client_and_switching_kinds_ends_no_token() {
+    if !possible() {
+        return;
+    }
+    let with = |provider: &str| format!("{SIM}\n[identity]\ntoken_provider = \"{provider}\"");
+    let cloud = Cloud::new("jws", &with("jws"));
+    cloud.hanse_ok(&["up"]);
+    let issue =
+        || cloud.openstack_json("hanse", &["token", "issue"])["id"].as_str().unwrap_or_default().to_owned();
+    let works = |token: &str| {
+        // The client shows this token as it is, instead of getting one of its own.
+        let mut command = cloud.openstack("hanse");
+        command.env_remove("OS_CLOUD").args(["--os-auth-type", "admin_token", "--os-token", token]);
+        command.args(["--os-endpoint", "https://127.0.0.1:8443/compute/v2.1"]);
+        command.arg("--os-cacert").arg(cloud.state().join("operator/ca.crt"));
+        ok(command.args(["flavor", "list"]))
+    };
+    let switch = |provider: &str| {
+        let text = std::fs::read_to_string(cloud.config()).unwrap_or_default();
+        let text: Vec<&str> = text.lines().filter(|line| !line.starts_with("token_provider")).collect();
+        let text = format!("{}\ntoken_provider = \"{provider}\"\n", text.join("\n").trim_end());
+        assert!(std::fs::write(cloud.config(), text).is_ok());
+        cloud.hanse_ok(&["down"]);
+        cloud.hanse_ok(&["up"]);
+    };
+    let signed = issue();
+    assert_eq!(signed.matches('.').count(), 2, "{signed}");
+    ok(cloud.openstack("hanse").args(["network", "create", "blue"]));
+    works(&signed);
+    assert!(cloud.hanse_ok(&["admin", "rotate-keys"]).contains("made with a new key"));
+    let newer = issue();
+    assert_ne!(signed.split('.').next(), newer.split('.').next(), "by another key");
+
+    switch("fernet");
+    let sealed = issue();
+    assert!(!sealed.contains('.') && sealed.len() <= 255, "{sealed}");
+    switch("jws");
+    assert_eq!(issue().matches('.').count(), 2);
+    for token in [&signed, &newer, &sealed] {
+        works(token);
+    }
+}
