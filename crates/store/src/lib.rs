@@ -4,6 +4,7 @@
 //! transaction (`BEGIN IMMEDIATE` on SQLite, `SERIALIZABLE` on PostgreSQL) and records who did what in the same
 //! transaction. This is the only crate that knows sqlx.
 
+pub mod audit;
 mod column;
 mod db;
 mod migrate;
@@ -21,5 +22,8 @@ pub use sort::SortKey;
 /// The tables of this crate itself: the audit trail.
 pub const MIGRATIONS: Migrations = Migrations {
     service: "store",
-    steps: &[Migration { version: 1, name: "store", sql: include_str!("../migrations/0001_store.sql") }],
+    steps: &[
+        Migration { version: 1, name: "store", sql: include_str!("../migrations/0001_store.sql") },
+        Migration { version: 2, name: "audit", sql: include_str!("../migrations/0002_audit.sql") },
+    ],
 };
