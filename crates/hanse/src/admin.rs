@@ -183,9 +183,9 @@ fn purge_orphans(cx: &Cx, config: &Config, state: &State, project: Option<&str>,
         owners.purge(&cx, project, running, |line| tell!("{line}")).await
     })?;
     stayed.iter().for_each(|(owned, reason)| tell!("stays: {}: {reason}", orphans::describe(owned)));
-    match stayed.len() {
-        0 => Ok(()),
-        count => Err(Error::conflict(format!("{count} of them are still there; run it again"))),
+    match stayed.is_empty() {
+        true => Ok(()),
+        false => Err(Error::conflict("not everything is gone; run it again")),
     }
 }
 

@@ -141,6 +141,10 @@ impl Owners {
                         });
                         stayed.push((owned, reason));
                     }
+                    if !asked.is_empty() && !stayed.is_empty() && !running() {
+                        // What stands behind servers and volumes has to wait for them.
+                        return Ok(stayed);
+                    }
                     break;
                 }
                 // What only waits for its node gets time; what was refused would be refused again.
