@@ -71,8 +71,12 @@ pub async fn create(
 }
 
 pub async fn delete(deps: &Deps, cx: &Cx, caller: &Caller, name: &str) -> Result<()> {
-    let grant = &caller.authorize(cx, verbs::KEYPAIRS_DELETE, Target::new(name).of_user(&caller.user_id))?;
-    let user = &caller.user_id;
+    delete_of(deps, cx, caller, &caller.user_id, name).await
+}
+
+/// The same of another user.
+pub async fn delete_of(deps: &Deps, cx: &Cx, caller: &Caller, user: &str, name: &str) -> Result<()> {
+    let grant = &caller.authorize(cx, verbs::KEYPAIRS_DELETE, Target::new(name).of_user(user))?;
     let deleted = deps.db.write(cx, grant, |tx| Box::pin(db::keypairs::delete(tx, user, name))).await?;
     if deleted { Ok(()) } else { Err(not_found(caller, name)) }
 }

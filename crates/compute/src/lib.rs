@@ -8,6 +8,7 @@ mod flavors;
 mod keypairs;
 mod model;
 mod nodes;
+pub mod orphans;
 mod placement;
 pub mod ports;
 mod servers;

@@ -2,6 +2,7 @@
 //! process, so that a test owns them.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -151,12 +152,13 @@ pub struct Cx {
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
     request_id: Arc<str>,
+    source: Option<IpAddr>,
     deadline: Option<Timestamp>,
 }
 
 impl Cx {
     pub fn new(clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> Cx {
-        Cx { clock, random, request_id: "req-none".into(), deadline: None }
+        Cx { clock, random, request_id: "req-none".into(), source: None, deadline: None }
     }
 
     /// Real time and real randomness.
@@ -173,11 +175,19 @@ impl Cx {
         cx
     }
 
+    /// The same for a request that came from this address.
+    #[must_use]
+    pub fn from_source(mut self, source: Option<IpAddr>) -> Cx {
+        self.source = source.map(|address| address.to_canonical());
+        self
+    }
+
     /// The same, for work that no request is waiting for; `name` stands where a request id would.
     #[must_use]
     pub fn background(&self, name: &str) -> Cx {
         let mut cx = self.clone();
         cx.request_id = name.into();
+        cx.source = None;
         cx.deadline = None;
         cx
     }
@@ -204,6 +214,11 @@ impl Cx {
 
     pub fn request_id(&self) -> &str {
         &self.request_id
+    }
+
+    /// The address that the request came from, if it came over a network.
+    pub fn source(&self) -> Option<IpAddr> {
+        self.source
     }
 
     /// # Errors

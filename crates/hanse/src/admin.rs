@@ -11,15 +11,15 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::json;
 
-use crate::cli::AdminCommand;
+use crate::cli::{AdminCommand, AuditCommand, OrphansCommand};
 use crate::config::Config;
-use crate::lifecycle::write_credentials;
+use crate::lifecycle::{confirm, write_credentials};
 use crate::machine::{cloud, require_root};
 use crate::process::{self, Errand, Role};
 use crate::state::State;
 use crate::user::Acting;
 use crate::wiring::{self, Keys};
-use crate::{runtime, serve};
+use crate::{orphans, runtime, serve, trail};
 
 /// # Errors
 /// With what is wrong and what to do.
@@ -33,27 +33,49 @@ pub fn run(cx: &Cx, config: &Config, command: &AdminCommand) -> Result<()> {
             reset_password(cx, config, &state, user, domain, *stdin)
         }
         AdminCommand::RotateKeys => rotate_keys(cx, config, &state),
+        AdminCommand::Audit { command: AuditCommand::Export { since, until, follow } } => {
+            let range = trail::range(since.as_deref(), until.as_deref())?;
+            with_database(cx, config, &state, async |db| {
+                trail::export(cx, db, &mut std::io::stdout(), range, *follow).await
+            })
+        }
+        AdminCommand::Orphans { command: OrphansCommand::List { json } } => {
+            list_orphans(cx, config, &state, *json)
+        }
+        AdminCommand::Orphans { command: OrphansCommand::Purge { project, yes } } => {
+            purge_orphans(cx, config, &state, project.as_deref(), *yes)
+        }
         AdminCommand::Explain { user, verb, target, json } => {
             explain(cx, config, &state, user, verb, target, *json)
         }
     }
 }
 
-/// Opens the database and the keys as the control plane's user, so that no file of root's is left among them.
+/// Opens the database as the control plane's user, so that no file of root's is left beside it.
+fn with_database<T>(
+    cx: &Cx,
+    config: &Config,
+    state: &State,
+    work: impl AsyncFnOnce(&Db) -> Result<T>,
+) -> Result<T> {
+    let _acting = Acting::start(&config.user.0)?;
+    // Its threads have ended when the user changes back.
+    runtime(1)?.block_on(async {
+        let db = serve::database(cx, config, state).await?;
+        let done = work(&db).await;
+        db.close().await;
+        done
+    })
+}
+
+/// The same with the keys.
 fn inside<T>(
     cx: &Cx,
     config: &Config,
     state: &State,
     work: impl AsyncFnOnce(&Db, &Keys) -> Result<T>,
 ) -> Result<T> {
-    let _acting = Acting::start(&config.user.0)?;
-    // Its threads have ended when the user changes back.
-    runtime(1)?.block_on(async {
-        let db = serve::database(cx, config, state).await?;
-        let done = work(&db, &serve::keys(cx, config, state)?).await;
-        db.close().await;
-        done
-    })
+    with_database(cx, config, state, async |db| work(db, &serve::keys(cx, config, state)?).await)
 }
 
 fn bootstrap(cx: &Cx, config: &Config, state: &State) -> Result<()> {
@@ -125,6 +147,50 @@ fn rotate_keys(cx: &Cx, config: &Config, state: &State) -> Result<()> {
         None => tell!("New tokens will be made with a new key."),
     }
     Ok(())
+}
+
+fn list_orphans(cx: &Cx, config: &Config, state: &State, as_json: bool) -> Result<()> {
+    let left = inside(cx, config, state, async |db, keys| {
+        wiring::services(cx, config, db, keys).owners.list(None).await
+    })?;
+    if as_json {
+        tell!("{:#}", orphans::view(&left));
+        return Ok(());
+    }
+    left.iter().for_each(|owned| tell!("{}", orphans::describe(owned)));
+    if left.is_empty() {
+        tell!("Everything belongs to a project or user that exists.");
+    }
+    Ok(())
+}
+
+fn purge_orphans(cx: &Cx, config: &Config, state: &State, project: Option<&str>, yes: bool) -> Result<()> {
+    let left = inside(cx, config, state, async |db, keys| {
+        wiring::services(cx, config, db, keys).owners.list(project).await
+    })?;
+    if left.is_empty() {
+        tell!("There is nothing to delete.");
+        return Ok(());
+    }
+    let summary = orphans::summary(&left);
+    if !yes {
+        left.iter().for_each(|owned| tell!("{}", orphans::describe(owned)));
+        let otherwise = "nobody is there to ask: `hanse admin orphans purge --yes` deletes without asking";
+        if !confirm(&format!("This deletes {summary}, with all data in them."), otherwise)? {
+            return Ok(());
+        }
+    }
+    let stayed = inside(cx, config, state, async |db, keys| {
+        let running = || process::running(state, Role::ControlPlane).is_some();
+        let owners = wiring::services(cx, config, db, keys).owners;
+        let cx = cx.background("admin-orphans");
+        owners.purge(&cx, project, running, |line| tell!("{line}")).await
+    })?;
+    stayed.iter().for_each(|(owned, reason)| tell!("stays: {}: {reason}", orphans::describe(owned)));
+    match stayed.is_empty() {
+        true => Ok(()),
+        false => Err(Error::conflict("not everything is gone; run it again")),
+    }
 }
 
 fn explain(

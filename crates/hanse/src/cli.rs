@@ -92,6 +92,18 @@ pub enum AdminCommand {
     ///
     /// The cloud does so every day by itself. Three keys are kept: twice in short time, and older tokens end.
     RotateKeys,
+    /// Read the audit trail: who did what, to what, from where, in which request
+    Audit {
+        #[command(subcommand)]
+        command: AuditCommand,
+    },
+    /// What is left of projects and users that are no more: servers, disks, networks, images, key pairs
+    ///
+    /// Deleting a project deletes nothing that is in it, as in Keystone.
+    Orphans {
+        #[command(subcommand)]
+        command: OrphansCommand,
+    },
     /// Say whether a user may do something, and through which assignments
     ///
     /// The verbs are named as OpenStack's policies name them: os_compute_api:servers:create. --verb list shows them all.
@@ -108,6 +120,48 @@ pub enum AdminCommand {
         /// As JSON, for programs
         #[arg(long)]
         json: bool,
+    },
+}
+
+#[derive(Subcommand)]
+pub enum OrphansCommand {
+    /// Show everything whose project or user does not exist
+    List {
+        /// As JSON, for programs
+        #[arg(long)]
+        json: bool,
+    },
+    /// Delete it, in the ways of the APIs, and tell of each; asks before
+    ///
+    /// Kind by kind: servers, ports, floating IPs, routers, subnets, networks, security groups, volumes, images, key pairs.
+    /// Servers and volumes go when their node has taken them away, for which the cloud must run. What a project that
+    /// exists still needs, stays, and is told at the end. It may be ended at any time, and run again.
+    Purge {
+        /// Of this project only; key pairs, which are users', stay
+        #[arg(long, value_name = "ID")]
+        project: Option<String>,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+#[derive(Subcommand)]
+pub enum AuditCommand {
+    /// Print the events, oldest first, each as one line of JSON (CADF, DMTF DSP0262)
+    ///
+    /// The cloud may run or not. Times are ISO 8601 in UTC: 2026-11-22T17:30:00Z. The same events are served by the API,
+    /// at /audit/v1/events.
+    Export {
+        /// From this time on [default: the oldest event]
+        #[arg(long, value_name = "TIME")]
+        since: Option<String>,
+        /// Before this time [default: now or, with --follow, never]
+        #[arg(long, value_name = "TIME")]
+        until: Option<String>,
+        /// Go on with the events that come, each about five seconds after it happened; end with Ctrl-C
+        #[arg(long)]
+        follow: bool,
     },
 }
 

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use hanse_core::{Error, Result};
 use hanse_crypto::TokenProvider;
@@ -67,6 +68,7 @@ pub const KEYS: &[Key] = &[
         "\"fernet\"",
         "Kind of new tokens: \"fernet\" (sealed, short) or \"jws\" (signed, readable). Those of the other kind stay valid.",
     ),
+    key("audit", "keep_days", "400", "How long audit events are kept; 0 is for ever."),
     key("node", "name", "", "Name of this machine in the cloud; without it, its host name."),
     key(
         "hypervisor",
@@ -101,6 +103,7 @@ pub struct Config {
     pub tls: Tls,
     pub database: Database,
     pub identity: Identity,
+    pub audit: Audit,
     pub node: Node,
     pub hypervisor: Hypervisor,
     pub compute: Compute,
@@ -137,6 +140,12 @@ pub struct Tls {
 #[serde(default)]
 pub struct Database {
     pub url_file: Option<PathBuf>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default)]
+pub struct Audit {
+    pub keep_days: u32,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -235,10 +244,18 @@ macro_rules! defaults {
 defaults! {
     Api "api" { listen, public_url, region, connections }
     Identity "identity" { token_minutes, token_provider }
+    Audit "audit" { keep_days }
     Hypervisor "hypervisor" { driver, accelerator }
     Compute "compute" { cpu_allocation_ratio }
     Network "network" { public_cidr }
     Log "log" { level, total_mib }
+}
+
+impl Audit {
+    /// `None`: for ever.
+    pub fn keep(&self) -> Option<Duration> {
+        (self.keep_days > 0).then(|| Duration::from_secs(u64::from(self.keep_days) * 24 * 3600))
+    }
 }
 
 impl Default for StateDir {

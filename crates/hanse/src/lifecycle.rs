@@ -310,9 +310,14 @@ pub fn reset(cx: &Cx, config: &Config, yes: bool) -> Result<()> {
         tell!("There is no cloud in {}: nothing to remove.", state.path().display());
         return Ok(());
     };
-    if !yes && !confirm(&state)? {
-        tell!("Nothing was removed.");
-        return Ok(());
+    if !yes {
+        let path = state.path().display();
+        let question = format!("This removes every guest, disk, image and network of the cloud in {path}.");
+        let otherwise = "nobody is there to ask: `hanse reset --yes` removes everything without asking";
+        if !confirm(&question, otherwise)? {
+            tell!("Nothing was removed.");
+            return Ok(());
+        }
     }
     let progress = Progress::start(cx);
     end_processes(cx, &state, &progress)?;
@@ -344,16 +349,15 @@ pub fn reset(cx: &Cx, config: &Config, yes: bool) -> Result<()> {
     Ok(())
 }
 
-fn confirm(state: &State) -> Result<bool> {
+/// Asks whether to do what `question` says. `otherwise` is what to say if nobody is there to answer.
+///
+/// # Errors
+/// If there is no terminal.
+pub fn confirm(question: &str, otherwise: &str) -> Result<bool> {
     if !std::io::stdin().is_terminal() {
-        return Err(Error::bad_request(
-            "nobody is there to ask: `hanse reset --yes` removes everything without asking",
-        ));
+        return Err(Error::bad_request(otherwise.to_owned()));
     }
-    print!(
-        "This removes every guest, disk, image and network of the cloud in {}. Type `yes`: ",
-        state.path().display()
-    );
+    print!("{question} Type `yes`: ");
     std::io::stdout().flush().context("cannot ask")?;
     let mut answer = String::new();
     std::io::stdin().lock().read_line(&mut answer).context("cannot read the answer")?;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use hanse_audit::Retention;
 use hanse_core::{Context, Cx, Error, Result};
 use hanse_crypto::{
     CertificateAuthority, FernetKeys, MasterKey, PasswordConfig, PasswordHasher, ReloadableCert, ServerCert,
@@ -86,6 +87,7 @@ pub async fn run(cx: &Cx, config: &Config, path: Option<PathBuf>, errand: Option
     if let Err(error) = hub.forget_sessions().await {
         tracing::error!(%error, "cannot note that no agent is connected yet");
     }
+    let retention = Retention { db: db.clone(), cx: cx.clone(), keep: config.audit.keep() };
     let socket = agent_socket(&state.agent_socket())?;
     let chores = vec![
         upkeep::log_level(path, config, level),
@@ -101,7 +103,8 @@ pub async fn run(cx: &Cx, config: &Config, path: Option<PathBuf>, errand: Option
     tokio::join!(
         listener.run(router, stop.clone()),
         hub.run(socket, stop.clone()),
-        runner.run(4, stop.clone())
+        runner.run(4, stop.clone()),
+        retention.run(stop.clone())
     );
     db.close().await;
     let _ = std::fs::remove_file(state.agent_socket());

@@ -21,6 +21,7 @@ use ipnet::IpNet;
 
 use crate::config::Config;
 use crate::health;
+use crate::orphans::Owners;
 use crate::ports::{ImageService, NetworkService, NodeStore, ServerService, VolumeService};
 use crate::process::Errand;
 
@@ -67,7 +68,7 @@ impl Sealer for MasterSealer {
 
 /// Puts the services together.
 pub fn control_plane(cx: &Cx, config: &Config, db: &Db, keys: &Keys, metrics: &Metrics) -> ControlPlane {
-    let Services { hub, crash, identity, all } = services(cx, config, db, keys);
+    let Services { hub, crash, identity, all, .. } = services(cx, config, db, keys);
     let api = Api {
         cx: cx.clone(),
         authenticator: identity.authenticator(),
@@ -86,6 +87,7 @@ pub struct Services {
     hub: Hub,
     crash: CrashPoints,
     pub identity: Identity,
+    pub owners: Owners,
     pub all: Vec<Service>,
 }
 
@@ -97,14 +99,14 @@ pub fn services(cx: &Cx, config: &Config, db: &Db, keys: &Keys) -> Services {
     let hub = hub(cx, db, documents.clone());
     let network = network(config, db, documents.clone());
     let volume = Volume::new(db.clone(), documents.clone(), &public_url, hanse_volume::Config::default());
-    let image = hanse_image::service(hanse_image::Deps {
+    let image = hanse_image::Deps {
         db: db.clone(),
         store: Arc::new(NodeStore(hub.clone())),
         public_url: public_url.clone(),
         config: hanse_image::Config::default(),
         crash: crash.clone(),
-    });
-    let compute = hanse_compute::service(hanse_compute::Deps {
+    };
+    let compute = hanse_compute::Deps {
         db: db.clone(),
         documents,
         sealer,
@@ -118,12 +120,18 @@ pub fn services(cx: &Cx, config: &Config, db: &Db, keys: &Keys) -> Services {
             cpu_allocation_ratio: config.compute.cpu_allocation_ratio,
             ..hanse_compute::Config::default()
         },
-    });
-    let volume = hanse_volume::service(&volume, Arc::new(ServerService(db.clone())));
-    let mut services: Vec<Service> = vec![image, hanse_network::service(&network), volume, compute];
+    };
+    let mut services: Vec<Service> = vec![
+        hanse_image::service(image.clone()),
+        hanse_network::service(&network),
+        hanse_volume::service(&volume, Arc::new(ServerService(db.clone()))),
+        hanse_compute::service(compute.clone()),
+        hanse_audit::service(db.clone(), &config.api.public_url),
+    ];
+    let owners = Owners { db: db.clone(), compute, network, volume, image };
     let identity = identity(config, db, keys, &services);
     services.push(identity.service());
-    Services { hub, crash, identity, all: services }
+    Services { hub, crash, identity, owners, all: services }
 }
 
 /// The connections to the agents, and which reconcilers their reports wake.

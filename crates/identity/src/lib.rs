@@ -14,6 +14,7 @@ mod credentials;
 mod db;
 mod delegation;
 mod domain_config;
+mod existing;
 mod filters;
 mod groups;
 mod hierarchy;
@@ -42,6 +43,7 @@ use hanse_store::{Db, Migration, Migrations, Step, Tx};
 use hanse_web::{Authenticator, CatalogEntry, FaultStyle, Service};
 
 pub use bootstrap::{BootstrapSpec, ProjectUser, bootstrap, ensure_project_user};
+pub use existing::{existing_projects, existing_users};
 pub use operator::{Question, Way, explain, reset_password};
 
 use brake::Brake;

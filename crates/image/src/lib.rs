@@ -6,6 +6,7 @@ mod data;
 mod db;
 mod images;
 mod model;
+pub mod orphans;
 pub mod ports;
 
 use std::sync::Arc;

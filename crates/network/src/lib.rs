@@ -13,6 +13,7 @@ mod listing;
 mod model;
 mod networks;
 mod nics;
+pub mod orphans;
 mod ports;
 mod quotas;
 mod reconcile;

@@ -10,12 +10,13 @@ use std::sync::{Arc, Mutex, Once, PoisonError};
 use std::time::Duration;
 
 use hanse_core::{Cx, Error, Result, Timestamp};
-use hanse_policy::{Actor, Grant};
+use hanse_policy::Grant;
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::pool::PoolConnection;
 use sqlx::{Any, AnyConnection, AnyPool, Connection as _, Executor as _, Transaction};
 use tokio::sync::Notify;
 
+use crate::audit;
 use crate::coalesced::within;
 use crate::migrate::{self, Migrations};
 use crate::query::{Query, database, query};
@@ -238,7 +239,7 @@ impl Db {
             return Err(Error::conflict(condition.otherwise));
         }
         let value = work(&mut tx).await?;
-        audit(&mut tx, cx, grant).await?;
+        audit::record(&mut tx, cx, grant).await?;
         self.commit(tx).await?;
         Ok(value)
     }
@@ -287,34 +288,6 @@ impl Db {
         self.0.writer.close().await;
         self.0.readers.close().await;
     }
-}
-
-/// Writes who did what. Reconcilers finish what a user's event already tells of, so they leave none.
-async fn audit(tx: &mut Tx<'_>, cx: &Cx, grant: &Grant) -> Result<()> {
-    let (initiator, project_id, audit_id, outcome) = match grant.actor() {
-        Actor::User { user_id, project_id, audit_id } => {
-            (user_id.as_str(), project_id.clone(), audit_id.clone(), "success")
-        }
-        Actor::Operator => ("operator", None, None, "success"),
-        Actor::Stranger => ("unknown", None, None, "failure"),
-        Actor::Reconciler(_) => return Ok(()),
-    };
-    query(
-        "INSERT INTO audit_events (id, at, request_id, initiator, project_id, audit_id, action, target, outcome)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
-    )
-    .bind(cx.uuid())
-    .bind(cx.now())
-    .bind(grant.request_id())
-    .bind(initiator)
-    .bind(project_id)
-    .bind(audit_id)
-    .bind(grant.verb())
-    .bind(grant.target())
-    .bind(outcome)
-    .execute(tx)
-    .await?;
-    Ok(())
 }
 
 /// Whether the database asks for the transaction to be run again: PostgreSQL's `serialization_failure` and

@@ -4,10 +4,12 @@
 //! transaction (`BEGIN IMMEDIATE` on SQLite, `SERIALIZABLE` on PostgreSQL) and records who did what in the same
 //! transaction. This is the only crate that knows sqlx.
 
+pub mod audit;
 mod coalesced;
 mod column;
 mod db;
 mod migrate;
+mod owned;
 mod query;
 mod select;
 mod sort;
@@ -16,6 +18,7 @@ pub use coalesced::{Coalesced, within};
 pub use column::{Flag, FromColumn, Json, Value};
 pub use db::{Condition, Conn, Db, Engine, Step, Tx};
 pub use migrate::{Migration, Migrations};
+pub use owned::{Owned, OwnedTable};
 pub use query::{FromRow, Query, Row, query};
 pub use select::{Select, in_list};
 pub use sort::SortKey;
@@ -23,5 +26,8 @@ pub use sort::SortKey;
 /// The tables of this crate itself: the audit trail.
 pub const MIGRATIONS: Migrations = Migrations {
     service: "store",
-    steps: &[Migration { version: 1, name: "store", sql: include_str!("../migrations/0001_store.sql") }],
+    steps: &[
+        Migration { version: 1, name: "store", sql: include_str!("../migrations/0001_store.sql") },
+        Migration { version: 2, name: "audit", sql: include_str!("../migrations/0002_audit.sql") },
+    ],
 };

@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use hanse_core::{Cx, Direction, Error, Kind, Page};
 use hanse_policy::{Grant, Rule, Verb};
+use hanse_store::audit::{LEFT_OUT, STRANGERS_PER_MINUTE, STRANGERS_PER_SOURCE};
 use hanse_store::{Db, Flag, Json, MIGRATIONS, Migration, Migrations, Select, query};
 use hanse_testkit::{context, databases};
 
@@ -83,6 +85,65 @@ async fn a_failed_write_leaves_nothing_and_a_done_one_leaves_its_audit_event() {
             "{}",
             test.engine
         );
+    }
+}
+
+/// The targets, outcomes, sources and counts of all events, by time.
+async fn trail(db: &Db) -> Vec<(String, String, Option<String>, i64)> {
+    let sql = "SELECT target, outcome, source, times FROM audit_events ORDER BY at, id";
+    query(sql).all(&mut db.read().await.unwrap()).await.unwrap()
+}
+
+async fn refuse(db: &Db, cx: &Cx, account: &str, source: &str) {
+    let cx = cx.clone().from_source(Some(source.parse().unwrap()));
+    let grant = Grant::refused(&cx, WRITE, account);
+    db.write(&cx, &grant, |_| Box::pin(async { Ok(()) })).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn strangers_leave_so_many_rows_a_minute_and_a_count_of_the_others() {
+    let (cx, clock) = context();
+    for test in databases(&cx, ALL).await {
+        let db = &test.db;
+        for number in 0..STRANGERS_PER_SOURCE + 3 {
+            refuse(db, &cx, &format!("loud {number}"), "192.0.2.1").await;
+        }
+        refuse(db, &cx, "quiet", "::ffff:192.0.2.2").await;
+        insert(db, &cx, "a", 1, None).await.unwrap();
+        let seen = trail(db).await;
+        let left_out = |seen: &[(String, String, Option<String>, i64)]| {
+            seen.iter().filter(|event| event.0 == LEFT_OUT).map(|event| event.3).collect::<Vec<_>>()
+        };
+        assert_eq!(left_out(&seen), [3], "{}", test.engine);
+        assert_eq!(seen.len(), usize::try_from(STRANGERS_PER_SOURCE).unwrap() + 3);
+        let quiet = ("quiet".to_owned(), "failure".to_owned(), Some("192.0.2.2".to_owned()), 1);
+        assert!(seen.contains(&quiet), "one source does not silence another: {seen:?}");
+        assert!(seen.contains(&("a".to_owned(), "success".to_owned(), None, 1)));
+
+        for number in 0..STRANGERS_PER_MINUTE {
+            refuse(db, &cx, "many", &format!("198.51.100.{number}")).await;
+        }
+        let rows = i64::try_from(trail(db).await.len()).unwrap();
+        assert_eq!(rows, STRANGERS_PER_MINUTE + 2, "with the change and the count");
+        assert_eq!(left_out(&trail(db).await), [3 + STRANGERS_PER_SOURCE + 1]);
+        insert(db, &cx, "b", 2, None).await.unwrap();
+        clock.advance(Duration::from_secs(60));
+        refuse(db, &cx, "next minute", "192.0.2.1").await;
+        let seen: Vec<String> = trail(db).await.into_iter().map(|event| event.0).collect();
+        assert!(seen.contains(&"b".to_owned()) && seen.contains(&"next minute".to_owned()));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_that_a_stranger_made_up_is_kept_short_and_printable() {
+    let (cx, _) = context();
+    for test in databases(&cx, ALL).await {
+        refuse(&test.db, &cx, &"ä".repeat(100_000), "192.0.2.1").await;
+        refuse(&test.db, &cx, "a\0b\n\u{1b}[2J", "192.0.2.1").await;
+        let mut names: Vec<String> = trail(&test.db).await.into_iter().map(|event| event.0).collect();
+        names.sort();
+        let expected = ["a\u{fffd}b\u{fffd}\u{fffd}[2J".to_owned(), "ä".repeat(256) + "…"];
+        assert_eq!(names, expected, "{}", test.engine);
     }
 }
 

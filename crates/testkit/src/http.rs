@@ -13,37 +13,43 @@ use http_body_util::BodyExt;
 use serde_json::Value;
 use tower::ServiceExt;
 
-/// Takes tokens of the form `role@project`: `member@p1`. The user is `user-` and the token; `none` has no project.
+/// Takes tokens as [`persona`] reads them.
 struct Personas;
 
 #[async_trait]
 impl Authenticator for Personas {
     async fn authenticate(&self, _: &Cx, token: &str) -> Result<Arc<Caller>> {
         let unknown = || Error::unauthorized("The request you have made requires authentication.");
-        let (role, project) = token.split_once('@').ok_or_else(unknown)?;
-        let ladder = ["reader", "member", "manager", "admin"];
-        let rank = ladder.iter().position(|known| *known == role).ok_or_else(unknown)?;
-        let named = |name: &str| Role { id: name.to_owned(), name: name.to_owned() };
-        let domain = DomainRef { id: "default".to_owned(), name: "Default".to_owned() };
-        let scope = match project {
-            "none" => TokenScope::Unscoped,
-            id => TokenScope::Project(ProjectRef {
-                id: id.to_owned(),
-                name: id.to_owned(),
-                domain: domain.clone(),
-            }),
-        };
-        Ok(Arc::new(Caller {
-            user_id: format!("user-{token}"),
-            user_name: role.to_owned(),
-            user_domain: domain,
-            scope,
-            roles: ladder[..=rank].iter().map(|name| named(name)).collect(),
-            expires_at: Timestamp(i64::MAX),
-            audit_ids: vec!["audit".to_owned()],
-            delegation: None,
-        }))
+        persona(token).map(Arc::new).ok_or_else(unknown)
     }
+}
+
+/// The caller with a token of the form `role@project`: `member@p1`. The user is `user-` and the token; `none` has no
+/// project, `system` and `domain` are the system and the domain `default`.
+pub fn persona(token: &str) -> Option<Caller> {
+    let (role, project) = token.split_once('@')?;
+    let ladder = ["reader", "member", "manager", "admin"];
+    let rank = ladder.iter().position(|known| *known == role)?;
+    let named = |name: &str| Role { id: name.to_owned(), name: name.to_owned() };
+    let domain = DomainRef { id: "default".to_owned(), name: "Default".to_owned() };
+    let scope = match project {
+        "none" => TokenScope::Unscoped,
+        "system" => TokenScope::System,
+        "domain" => TokenScope::Domain(domain.clone()),
+        id => {
+            TokenScope::Project(ProjectRef { id: id.to_owned(), name: id.to_owned(), domain: domain.clone() })
+        }
+    };
+    Some(Caller {
+        user_id: format!("user-{token}"),
+        user_name: role.to_owned(),
+        user_domain: domain,
+        scope,
+        roles: ladder[..=rank].iter().map(|name| named(name)).collect(),
+        expires_at: Timestamp(i64::MAX),
+        audit_ids: vec!["audit".to_owned()],
+        delegation: None,
+    })
 }
 
 /// One service, mounted as in the binary, without a network.

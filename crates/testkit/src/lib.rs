@@ -11,7 +11,7 @@ use hanse_core::{Cx, ManualClock, SeededRandom, Timestamp};
 
 pub use databases::{TestDb, databases, required};
 
-pub use crate::http::{Answer, Client};
+pub use crate::http::{Answer, Client, persona};
 
 /// A context whose clock the test owns and whose "randomness" repeats itself. The time starts in November 2026.
 pub fn context() -> (Cx, Arc<ManualClock>) {

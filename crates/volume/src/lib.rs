@@ -9,6 +9,7 @@ mod config;
 mod db;
 mod model;
 mod nodes;
+pub mod orphans;
 pub mod ports;
 mod quotas;
 mod types;

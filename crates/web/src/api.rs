@@ -93,10 +93,10 @@ impl Around {
         let started = self.api.cx.now();
         let transfer = is_transfer(request.headers());
         let limit = if transfer { TRANSFER_LIMIT } else { TIME_LIMIT };
-        let cx = self.api.cx.request(limit);
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
         let version = self.negotiate(request.headers());
         let peer: Option<IpAddr> = request.extensions().get::<Peer>().map(|peer| peer.0);
+        let cx = self.api.cx.request(limit).from_source(peer);
         let mut response = match &version {
             Err(error) => self.faults.render(error, cx.request_id()),
             Ok(version) => {

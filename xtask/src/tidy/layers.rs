@@ -24,6 +24,7 @@ const LAYERS: &[(Layer, &[&str])] = &[
     (
         Layer::Service,
         &[
+            "audit",
             "compute",
             "conformance",
             "database",

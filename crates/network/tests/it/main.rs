@@ -7,6 +7,7 @@ mod documents;
 mod floating_ips;
 mod lists;
 mod networks;
+mod orphans;
 mod ports;
 mod quotas;
 mod races;

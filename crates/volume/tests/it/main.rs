@@ -6,6 +6,7 @@ mod attachments;
 mod inputs;
 mod lifecycle;
 mod lists;
+mod orphans;
 mod personas;
 mod quotas;
 mod world;
