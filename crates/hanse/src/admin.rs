@@ -137,7 +137,7 @@ fn explain(
     as_json: bool,
 ) -> Result<()> {
     let found = inside(cx, config, state, async |db, keys| {
-        let services = wiring::services(cx, config, db, keys);
+        let services = wiring::services(cx, config, db, keys)?;
         let verbs: Vec<Verb> = services.all.iter().flat_map(|service| service.verbs).copied().collect();
         if verb == "list" {
             let mut names: Vec<&str> = verbs.iter().map(|verb| verb.name).collect();
