@@ -175,7 +175,7 @@ impl Identity {
             Some(token) => self.open_now(cx, token, late).await?,
             None => None,
         };
-        opened.ok_or_else(|| missing("token", "it is unknown, expired or revoked"))
+        opened.ok_or_else(no_token)
     }
 }
 
@@ -192,6 +192,11 @@ pub(crate) fn unscoped(snapshot: &Snapshot, person: &Person, now: Timestamp) -> 
         audit_ids: Vec::new(),
         delegation: None,
     })
+}
+
+/// The answer to whoever asks about a token that is none, or wants to log in with it.
+fn no_token() -> Error {
+    missing("token", "it is unknown, expired or revoked")
 }
 
 /// The account as it was spelled, for the brake and the audit trail. Its parts were checked for their length.

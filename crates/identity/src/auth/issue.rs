@@ -6,7 +6,7 @@ use hanse_core::{Cx, Error, Result, Secret, Timestamp};
 use hanse_policy::{Delegation, Grant, Target};
 
 use super::password::{Password, settle};
-use super::{Named, Opened, Proof, Want, account, unscoped};
+use super::{Named, Opened, Proof, Want, account, no_token, unscoped};
 use crate::Identity;
 use crate::application_credentials::verify_secret;
 use crate::auth::receipts::Receipt;
@@ -152,7 +152,7 @@ impl Identity {
                 Ok(())
             }
             Proof::Token(token) => {
-                let old = self.open(cx, snapshot, token.expose()).ok_or_else(unauthorized)?.payload;
+                let old = self.open(cx, snapshot, token.expose()).ok_or_else(no_token)?.payload;
                 if old.delegated != Delegated::No {
                     return Err(Error::forbidden("A delegated token cannot be used to get another token."));
                 }
