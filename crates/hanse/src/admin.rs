@@ -151,7 +151,7 @@ fn rotate_keys(cx: &Cx, config: &Config, state: &State) -> Result<()> {
 
 fn list_orphans(cx: &Cx, config: &Config, state: &State, as_json: bool) -> Result<()> {
     let left = inside(cx, config, state, async |db, keys| {
-        wiring::services(cx, config, db, keys).owners.list(None).await
+        wiring::services(cx, config, db, keys)?.owners.list(None).await
     })?;
     if as_json {
         tell!("{:#}", orphans::view(&left));
@@ -166,7 +166,7 @@ fn list_orphans(cx: &Cx, config: &Config, state: &State, as_json: bool) -> Resul
 
 fn purge_orphans(cx: &Cx, config: &Config, state: &State, project: Option<&str>, yes: bool) -> Result<()> {
     let left = inside(cx, config, state, async |db, keys| {
-        wiring::services(cx, config, db, keys).owners.list(project).await
+        wiring::services(cx, config, db, keys)?.owners.list(project).await
     })?;
     if left.is_empty() {
         tell!("There is nothing to delete.");
@@ -182,7 +182,7 @@ fn purge_orphans(cx: &Cx, config: &Config, state: &State, project: Option<&str>,
     }
     let stayed = inside(cx, config, state, async |db, keys| {
         let running = || process::running(state, Role::ControlPlane).is_some();
-        let owners = wiring::services(cx, config, db, keys).owners;
+        let owners = wiring::services(cx, config, db, keys)?.owners;
         let cx = cx.background("admin-orphans");
         owners.purge(&cx, project, running, |line| tell!("{line}")).await
     })?;
@@ -203,7 +203,7 @@ fn explain(
     as_json: bool,
 ) -> Result<()> {
     let found = inside(cx, config, state, async |db, keys| {
-        let services = wiring::services(cx, config, db, keys);
+        let services = wiring::services(cx, config, db, keys)?;
         let verbs: Vec<Verb> = services.all.iter().flat_map(|service| service.verbs).copied().collect();
         if verb == "list" {
             let mut names: Vec<&str> = verbs.iter().map(|verb| verb.name).collect();

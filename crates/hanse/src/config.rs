@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use hanse_core::{Error, Result};
 use hanse_crypto::TokenProvider;
+use hanse_identity::{Compliance, Demands, Settings, UNIQUE_PASSWORDS_MAX};
 use ipnet::IpNet;
 use serde::Deserialize;
 
@@ -67,6 +68,63 @@ pub const KEYS: &[Key] = &[
         "token_provider",
         "\"fernet\"",
         "Kind of new tokens: \"fernet\" (sealed, short) or \"jws\" (signed, readable). Those of the other kind stay valid.",
+    ),
+    key(
+        "identity",
+        "lockout_failure_attempts",
+        "0",
+        "Wrong passwords in a row that lock an account; 0: none. Off, since whoever knows a name could lock its owner out, and\n\
+         guessing is slowed down anyway: after ten failures a minute for one account from one address come 429s.",
+    ),
+    key(
+        "identity",
+        "lockout_duration_seconds",
+        "1800",
+        "How long such an account is locked; 0: until an administrator enables it again (`enabled: true`).",
+    ),
+    key(
+        "identity",
+        "password_expires_days",
+        "0",
+        "Days after which a new password must be changed; 0: never, as NIST SP 800-63B advises.",
+    ),
+    key(
+        "identity",
+        "unique_last_password_count",
+        "0",
+        "From how many of a user's passwords, with the one of today, the next must differ: at most 24; 0: from none.",
+    ),
+    key(
+        "identity",
+        "minimum_password_age",
+        "0",
+        "Days that users must keep a password which they chose, less than password_expires_days.",
+    ),
+    key(
+        "identity",
+        "password_regex",
+        "[]",
+        "Regular expressions, each of which a new password must match from its first character. There is no look-around: in the\n\
+         place of Keystone's '(?=.*\\d)(?=.*[a-z]).{7,}$' stand three, ['.*\\d', '.*[a-z]', '.{7,}$'].",
+    ),
+    key(
+        "identity",
+        "password_regex_description",
+        "\"\"",
+        "The same in words, for those whose password does not match.",
+    ),
+    key(
+        "identity",
+        "change_password_upon_first_use",
+        "false",
+        "Whether a password that an administrator has set must be changed before it lets in. Service users are exempted by the\n\
+         option ignore_change_password_upon_first_use.",
+    ),
+    key(
+        "identity",
+        "disable_user_account_days_inactive",
+        "0",
+        "Days without any login after which an account counts as disabled; 0: never.",
     ),
     key("audit", "keep_days", "400", "How long audit events are kept; 0 is for ever."),
     key("node", "name", "", "Name of this machine in the cloud; without it, its host name."),
@@ -153,6 +211,15 @@ pub struct Audit {
 pub struct Identity {
     pub token_minutes: u32,
     pub token_provider: Provider,
+    pub lockout_failure_attempts: u32,
+    pub lockout_duration_seconds: u32,
+    pub password_expires_days: u32,
+    pub unique_last_password_count: u32,
+    pub minimum_password_age: u32,
+    pub password_regex: Vec<String>,
+    pub password_regex_description: String,
+    pub change_password_upon_first_use: bool,
+    pub disable_user_account_days_inactive: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -168,6 +235,44 @@ impl From<Provider> for TokenProvider {
             Provider::Fernet => TokenProvider::Fernet,
             Provider::Jws => TokenProvider::Jws,
         }
+    }
+}
+
+impl Identity {
+    /// # Errors
+    /// 400 if a rule makes no sense.
+    pub fn settings(&self) -> Result<Settings> {
+        let wrong = |message: &str| Err(Error::bad_request(message));
+        if self.token_minutes == 0 || self.token_minutes > 60 * 24 * 30 {
+            return wrong("identity.token_minutes must be between 1 and 43200 (30 days)");
+        }
+        if self.unique_last_password_count > UNIQUE_PASSWORDS_MAX {
+            return wrong("identity.unique_last_password_count must be at most 24");
+        }
+        if self.password_expires_days > 0 && self.minimum_password_age >= self.password_expires_days {
+            return wrong("identity.minimum_password_age must be less than identity.password_expires_days");
+        }
+        let inactive = self.disable_user_account_days_inactive;
+        if inactive > 0 && self.token_minutes.div_ceil(60 * 24) > inactive {
+            return wrong(
+                "identity.token_minutes must end before identity.disable_user_account_days_inactive does",
+            );
+        }
+        let duration = Duration::from_secs(u64::from(self.lockout_duration_seconds));
+        Ok(Settings {
+            token_life: Duration::from_secs(u64::from(self.token_minutes) * 60),
+            compliance: Compliance {
+                lockout_failure_attempts: self.lockout_failure_attempts,
+                lockout_duration: duration,
+                password_expires_days: self.password_expires_days,
+                unique_last_password_count: self.unique_last_password_count,
+                minimum_password_age: self.minimum_password_age,
+                demands: Demands::new(&self.password_regex, self.password_regex_description.clone())?,
+                change_password_upon_first_use: self.change_password_upon_first_use,
+                disable_user_account_days_inactive: inactive,
+            },
+            ..Settings::default()
+        })
     }
 }
 
@@ -243,7 +348,11 @@ macro_rules! defaults {
 
 defaults! {
     Api "api" { listen, public_url, region, connections }
-    Identity "identity" { token_minutes, token_provider }
+    Identity "identity" {
+        token_minutes, token_provider, lockout_failure_attempts, lockout_duration_seconds, password_expires_days,
+        unique_last_password_count, minimum_password_age, password_regex, password_regex_description,
+        change_password_upon_first_use, disable_user_account_days_inactive
+    }
     Audit "audit" { keep_days }
     Hypervisor "hypervisor" { driver, accelerator }
     Compute "compute" { cpu_allocation_ratio }
@@ -314,9 +423,7 @@ impl Config {
         if self.tls.certificate.is_some() != self.tls.key.is_some() {
             return wrong("tls.certificate and tls.key go together: set both or none");
         }
-        if self.identity.token_minutes == 0 || self.identity.token_minutes > 60 * 24 * 30 {
-            return wrong("identity.token_minutes must be between 1 and 43200 (30 days)");
-        }
+        self.identity.settings()?;
         if !matches!(self.network.public_cidr.trunc(), IpNet::V4(net) if IpNet::V4(net) == self.network.public_cidr && net.prefix_len() <= 28)
         {
             return wrong(
@@ -399,7 +506,8 @@ pub fn reference() -> String {
             text.push('\n');
         }
         let value = if key.default.is_empty() { "…" } else { key.default };
-        text.push_str(&format!("# {}\n# {} = {value}\n", key.meaning, key.name));
+        let meaning = key.meaning.replace('\n', "\n# ");
+        text.push_str(&format!("# {meaning}\n# {} = {value}\n", key.name));
     }
     text
 }
@@ -442,6 +550,12 @@ mod tests {
             "[network]\npublic_cidr = \"10.0.0.1/24\"",
             "[identity]\ntoken_minutes = 0",
             "[identity]\ntoken_provider = \"uuid\"",
+            "[identity]\npassword_regex = ['(?=.*\\d)']",
+            "[identity]\npassword_regex = ['[']",
+            "[identity]\npassword_expires_days = 2\nminimum_password_age = 2",
+            "[identity]\nunique_last_password_count = 25",
+            "[identity]\nlockout_failure_attempts = -1",
+            "[identity]\ntoken_minutes = 1441\ndisable_user_account_days_inactive = 1",
             "[log]\nlevel = \"loud\"",
             "[hypervisor]\ndriver = \"vmware\"",
             "= broken",

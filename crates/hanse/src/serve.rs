@@ -82,7 +82,7 @@ pub async fn run(cx: &Cx, config: &Config, path: Option<PathBuf>, errand: Option
     if let Some(errand) = errand {
         wiring::bootstrap(cx, config, &db, &keys, errand).await?;
     }
-    let ControlPlane { hub, runner, router, .. } = wiring::control_plane(cx, config, &db, &keys, &metrics);
+    let ControlPlane { hub, runner, router, .. } = wiring::control_plane(cx, config, &db, &keys, &metrics)?;
     // Before the first answer: `hanse up` waits for an agent that is connected, not for one that was.
     if let Err(error) = hub.forget_sessions().await {
         tracing::error!(%error, "cannot note that no agent is connected yet");

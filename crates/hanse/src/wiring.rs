@@ -2,13 +2,12 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
 use hanse_compute::ports::Quota;
 use hanse_core::{CrashPoints, Cx, Error, Result};
 use hanse_crypto::{MasterKey, PasswordHasher, Tokens};
-use hanse_identity::{BootstrapSpec, Deps, Identity, ProjectUser, Settings};
+use hanse_identity::{BootstrapSpec, Deps, Identity, ProjectUser};
 use hanse_network::{External, Network};
 use hanse_node::desired::{Documents, Sealer};
 use hanse_node::documents::Kind;
@@ -67,8 +66,17 @@ impl Sealer for MasterSealer {
 }
 
 /// Puts the services together.
-pub fn control_plane(cx: &Cx, config: &Config, db: &Db, keys: &Keys, metrics: &Metrics) -> ControlPlane {
-    let Services { hub, crash, identity, all, .. } = services(cx, config, db, keys);
+///
+/// # Errors
+/// 400 if the configuration makes no sense.
+pub fn control_plane(
+    cx: &Cx,
+    config: &Config,
+    db: &Db,
+    keys: &Keys,
+    metrics: &Metrics,
+) -> Result<ControlPlane> {
+    let Services { hub, crash, identity, all, .. } = services(cx, config, db, keys)?;
     let api = Api {
         cx: cx.clone(),
         authenticator: identity.authenticator(),
@@ -79,7 +87,7 @@ pub fn control_plane(cx: &Cx, config: &Config, db: &Db, keys: &Keys, metrics: &M
         .iter()
         .fold(health::routes(db.clone(), metrics.clone()), |router, service| mount(router, service, &api));
     let reconcilers = all.into_iter().flat_map(|service| service.reconcilers).collect();
-    ControlPlane { hub, runner: Runner::new(db.clone(), cx, reconcilers, crash), router }
+    Ok(ControlPlane { hub, runner: Runner::new(db.clone(), cx, reconcilers, crash), router })
 }
 
 /// All services of this cloud, and what they share.
@@ -91,7 +99,9 @@ pub struct Services {
     pub all: Vec<Service>,
 }
 
-pub fn services(cx: &Cx, config: &Config, db: &Db, keys: &Keys) -> Services {
+/// # Errors
+/// 400 if the configuration makes no sense.
+pub fn services(cx: &Cx, config: &Config, db: &Db, keys: &Keys) -> Result<Services> {
     let sealer: Arc<dyn Sealer> = Arc::new(MasterSealer(keys.master.clone()));
     let documents = Documents::new(sealer.clone());
     let crash = CrashPoints::from_environment();
@@ -129,9 +139,9 @@ pub fn services(cx: &Cx, config: &Config, db: &Db, keys: &Keys) -> Services {
         hanse_audit::service(db.clone(), &config.api.public_url),
     ];
     let owners = Owners { db: db.clone(), compute, network, volume, image };
-    let identity = identity(config, db, keys, &services);
+    let identity = identity(config, db, keys, &services)?;
     services.push(identity.service());
-    Services { hub, crash, identity, owners, all: services }
+    Ok(Services { hub, crash, identity, owners, all: services })
 }
 
 /// The connections to the agents, and which reconcilers their reports wake.
@@ -152,10 +162,10 @@ fn network(config: &Config, db: &Db, documents: Documents) -> Network {
 }
 
 /// Identity knows the catalog of all the others.
-fn identity(config: &Config, db: &Db, keys: &Keys, others: &[Service]) -> Identity {
+fn identity(config: &Config, db: &Db, keys: &Keys, others: &[Service]) -> Result<Identity> {
     let mut catalog = vec![hanse_identity::CATALOG];
     catalog.extend(others.iter().flat_map(|service| service.catalog.iter().copied()));
-    Identity::new(Deps {
+    Ok(Identity::new(Deps {
         db: db.clone(),
         hasher: keys.hasher.clone(),
         tokens: keys.tokens.clone(),
@@ -163,11 +173,8 @@ fn identity(config: &Config, db: &Db, keys: &Keys, others: &[Service]) -> Identi
         catalog,
         public_url: config.api.public_url.clone(),
         region: config.api.region.clone(),
-        settings: Settings {
-            token_life: Duration::from_secs(u64::from(config.identity.token_minutes) * 60),
-            ..Settings::default()
-        },
-    })
+        settings: config.identity.settings()?,
+    }))
 }
 
 /// Makes what a new cloud begins with, where it is missing.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use hanse_core::{Cx, Error, Page, Result};
+use hanse_core::{Cx, Error, Kind, Page, Result};
 use hanse_policy::{Caller, Scope, Target, Verb};
 use hanse_store::Conn;
 
@@ -106,6 +106,17 @@ pub(crate) async fn check_within_reach(
     Err(Error::forbidden("They hold more than a manager of the domain may give: ask an administrator."))
 }
 
+/// What is not there is answered as what lies elsewhere is: 403 to whoever may not go everywhere.
+fn or_forbidden<T>(found: Result<T>, cx: &Cx, caller: &Caller, verb: Verb, id: &str) -> Result<T> {
+    match found {
+        Err(error) if error.kind() == Kind::NotFound => {
+            caller.authorize(cx, verb, Target::new(id))?;
+            Err(error)
+        }
+        other => other,
+    }
+}
+
 async fn role(conn: &mut Conn, id: &str) -> Result<Role> {
     db::rows::find(conn, id).await?.ok_or_else(|| missing("role", id))
 }
@@ -121,8 +132,8 @@ async fn authorize(
     caller.scope(verb)?;
     let mut conn = identity.0.db.read().await?;
     let role = role(&mut conn, &assignment.role_id).await?;
-    let target = target(&mut conn, assignment, &role, true).await?;
-    caller.authorize(cx, verb, target)
+    let target = target(&mut conn, assignment, &role, true).await;
+    caller.authorize(cx, verb, or_forbidden(target, cx, caller, verb, &assignment.id())?)
 }
 
 pub(crate) async fn create(
@@ -161,7 +172,8 @@ pub(crate) async fn check(
     caller.scope(verb)?;
     let mut conn = identity.0.db.read().await?;
     let role = role(&mut conn, &assignment.role_id).await?;
-    caller.authorize(cx, verb, target(&mut conn, assignment, &role, false).await?)?;
+    let target = target(&mut conn, assignment, &role, false).await;
+    caller.authorize(cx, verb, or_forbidden(target, cx, caller, verb, &assignment.id())?)?;
     if !db::assignments::exists(&mut conn, assignment).await? {
         return Err(missing("role assignment", assignment.id()));
     }
@@ -179,7 +191,8 @@ pub(crate) async fn list(
     let verb = pick(&spot.site, LIST_GRANTS, LIST_SYSTEM_GRANTS);
     caller.scope(verb)?;
     let mut conn = identity.0.db.read().await?;
-    let (holder, site) = homes(&mut conn, &spot.holder, &spot.site).await?;
+    let homes = homes(&mut conn, &spot.holder, &spot.site).await;
+    let (holder, site) = or_forbidden(homes, cx, caller, verb, spot.holder.columns().1)?;
     let target = Target::new(spot.holder.columns().1);
     let target = match site {
         Some(domain) if domain == holder => target.in_domain(domain),

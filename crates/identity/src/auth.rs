@@ -1,10 +1,12 @@
 //! Logging in, and what a token is worth afterwards.
 
 mod issue;
+mod password;
 mod receipts;
 mod signed;
 
 pub(crate) use issue::Issued;
+pub(crate) use password::Password;
 pub(crate) use receipts::Receipt;
 pub(crate) use signed::Signed;
 
@@ -75,6 +77,16 @@ pub(crate) enum Want {
 pub(crate) struct Opened {
     pub(crate) payload: Payload,
     pub(crate) caller: Caller,
+    /// When the password of its user expires.
+    pub(crate) password_expires_at: Option<Timestamp>,
+}
+
+impl Opened {
+    fn new(snapshot: &Snapshot, payload: Payload, caller: Caller) -> Opened {
+        let password_expires_at =
+            snapshot.person(&payload.user_id).and_then(|person| person.password_expires_at);
+        Opened { payload, caller, password_expires_at }
+    }
 }
 
 #[async_trait]
@@ -97,7 +109,7 @@ impl Identity {
     fn open(&self, cx: &Cx, snapshot: &Snapshot, token: &str) -> Option<Opened> {
         let payload = self.unseal(token)?;
         let caller = snapshot.caller(cx.now(), &payload)?;
-        Some(Opened { payload, caller })
+        Some(Opened::new(snapshot, payload, caller))
     }
 
     /// A token by what is known, or by asking: another process may have made the user a moment ago. Only a token of
@@ -108,15 +120,16 @@ impl Identity {
     /// 503 if the database must be asked and does not answer.
     async fn open_now(&self, cx: &Cx, token: &str, late: Duration) -> Result<Option<Opened>> {
         let Some(payload) = self.unseal(token) else { return Ok(None) };
-        let snapshot = self.0.snapshots.current(cx).await?;
+        let mut snapshot = self.0.snapshots.current(cx).await?;
         let now = cx.now();
         let is_late = now >= payload.expires_at && now < payload.expires_at.plus(late);
         let at = if is_late { Timestamp(payload.expires_at.0 - 1) } else { now };
         let mut caller = snapshot.caller(at, &payload);
         if caller.is_none() && !snapshot.has_ended(at, &payload) {
-            caller = self.0.snapshots.confirmed(cx).await?.caller(at, &payload);
+            snapshot = self.0.snapshots.confirmed(cx).await?;
+            caller = snapshot.caller(at, &payload);
         }
-        Ok(caller.map(|caller| Opened { payload, caller }))
+        Ok(caller.map(|caller| Opened::new(&snapshot, payload, caller)))
     }
 
     /// Looks into a token for somebody who shows another: an admin, a service, or its own user.
@@ -162,7 +175,7 @@ impl Identity {
             Some(token) => self.open_now(cx, token, late).await?,
             None => None,
         };
-        opened.ok_or_else(|| missing("token", "it is unknown, expired or revoked"))
+        opened.ok_or_else(no_token)
     }
 }
 
@@ -179,6 +192,20 @@ pub(crate) fn unscoped(snapshot: &Snapshot, person: &Person, now: Timestamp) -> 
         audit_ids: Vec::new(),
         delegation: None,
     })
+}
+
+/// The answer to whoever asks about a token that is none, or wants to log in with it.
+fn no_token() -> Error {
+    missing("token", "it is unknown, expired or revoked")
+}
+
+/// The account as it was spelled, for the brake and the audit trail. Its parts were checked for their length.
+fn account(user: &Named) -> String {
+    match user {
+        Named::Id(id) => format!("id {id}"),
+        Named::Name { name, domain: DomainNamed::Id(domain) } => format!("name {name} in id {domain}"),
+        Named::Name { name, domain: DomainNamed::Name(domain) } => format!("name {name} in name {domain}"),
+    }
 }
 
 /// What a login request that is well-formed but asks for what we cannot do gets.

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::db;
 use crate::db::revision::{Revision, Touched};
+use crate::db::users::NewPassword;
 use crate::model::{Assignment, Attributes, Holder, Project, Role, Site, User, checked_name};
 use crate::resource::Resource;
 use crate::verbs::{
@@ -244,14 +245,16 @@ impl Seed<'_> {
             enabled: true,
             default_project_id: Some(project_id.to_owned()),
             token_epoch: 0,
+            password_expires_at: None,
+            last_active_at: None,
             options: Attributes::new(),
             extra: Attributes::new(),
             created_at: self.cx.now(),
         };
-        let (new, hash) = (&user, hash.as_str());
+        let (new, password) = (&user, &NewPassword::of_operator(&hash));
         self.write(CREATE_USER, user.id.clone(), |tx, grant| {
             Box::pin(async move {
-                db::users::insert(tx, &grant, new, Some(hash)).await?;
+                db::users::insert(tx, &grant, new, password).await?;
                 db::revision::bump(tx, [Touched::User(grant.target().to_owned())]).await
             })
         })

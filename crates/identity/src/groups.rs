@@ -19,7 +19,7 @@ use crate::model::{
 };
 use crate::projects::require_domain;
 use crate::resource::{Resource, Verbs};
-use crate::users::home_domain;
+use crate::users::{as_seen, home_domain};
 use crate::verbs::{
     ADD_USER_TO_GROUP, CHECK_USER_IN_GROUP, CREATE_GROUP, DELETE_GROUP, LIST_GROUPS, LIST_GROUPS_FOR_USER,
     LIST_USERS_IN_GROUP, REMOVE_USER_FROM_GROUP, SHOW_GROUP, UPDATE_GROUP,
@@ -218,14 +218,17 @@ pub(crate) async fn remove_member(
 
 pub(crate) async fn list_members(
     identity: &Identity,
+    cx: &Cx,
     caller: &Caller,
     group_id: &str,
+    params: &Params,
     page: &Page,
 ) -> Result<(Vec<User>, bool)> {
     let scope = caller.scope(LIST_USERS_IN_GROUP)?;
     let mut conn = identity.0.db.read().await?;
     db::rows::show::<Group>(&mut conn, &scope, group_id).await?.ok_or_else(|| missing("group", group_id))?;
-    db::groups::users(&mut conn, group_id, page).await
+    let (users, more) = db::groups::users(&mut conn, group_id, params, page).await?;
+    Ok((users.into_iter().map(|user| as_seen(identity, cx, user)).collect(), more))
 }
 
 pub(crate) async fn list_of_user(

@@ -10,6 +10,7 @@ mod auth;
 mod bootstrap;
 mod brake;
 mod catalog;
+mod compliance;
 mod credentials;
 mod db;
 mod delegation;
@@ -43,6 +44,7 @@ use hanse_store::{Db, Migration, Migrations, Step, Tx};
 use hanse_web::{Authenticator, CatalogEntry, FaultStyle, Service};
 
 pub use bootstrap::{BootstrapSpec, ProjectUser, bootstrap, ensure_project_user};
+pub use compliance::{Compliance, Demands, UNIQUE_PASSWORDS_MAX};
 pub use existing::{existing_projects, existing_users};
 pub use operator::{Question, Way, explain, reset_password};
 
@@ -59,24 +61,34 @@ pub const MIGRATIONS: Migrations = Migrations {
         Migration { version: 3, name: "catalog", sql: include_str!("../migrations/0003_catalog.sql") },
         Migration { version: 4, name: "delegation", sql: include_str!("../migrations/0004_delegation.sql") },
         Migration { version: 5, name: "limits", sql: include_str!("../migrations/0005_limits.sql") },
+        Migration {
+            version: 6,
+            name: "security_compliance",
+            sql: include_str!("../migrations/0006_security_compliance.sql"),
+        },
     ],
 };
 
 /// The catalog's line for this service.
 pub const CATALOG: CatalogEntry = CatalogEntry { kind: "identity", name: "keystone", path: "/identity" };
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Settings {
     /// How long a token is good for. Keystone's default is an hour; four let a long `terraform apply` end, and cost
     /// little since a token dies at once when it is revoked, or when user, roles or password change.
     pub token_life: Duration,
     /// Failed logins in a minute for one account from one source, after which further ones get 429.
     pub failures_per_minute: u32,
+    pub compliance: Compliance,
 }
 
 impl Default for Settings {
     fn default() -> Settings {
-        Settings { token_life: Duration::from_secs(4 * 3600), failures_per_minute: 10 }
+        Settings {
+            token_life: Duration::from_secs(4 * 3600),
+            failures_per_minute: 10,
+            compliance: Compliance::default(),
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use hanse_core::{Error, Result};
+use hanse_core::{Error, Result, Timestamp};
 use serde_json::{Map, Value};
 
 use crate::db::revision::Touched;
@@ -45,6 +45,9 @@ row! {
         enabled: bool,
         default_project_id: Option<String>,
         token_epoch: i64,
+        password_expires_at: Option<Timestamp>,
+        /// The beginning of the day of the last login.
+        last_active_at: Option<Timestamp>,
         options: Attributes as Json,
         extra: Attributes as Json,
     }

@@ -9,13 +9,16 @@ use hanse_store::Db;
 
 use crate::Identity;
 use crate::auth::{DomainNamed, Named};
+use crate::compliance::day;
 use crate::db;
 use crate::db::revision::Touched;
+use crate::db::users::NewPassword;
 use crate::model::{Assignment, Holder, Site, missing};
 use crate::snapshot::{Filter, Held, Person, Place, Snapshot};
 use crate::verbs::RESET_PASSWORD;
 
-/// Gives a user another password and ends all of the user's tokens. The user is named by id, or by name and the name
+/// Gives a user another password, which does not expire, and ends all of the user's tokens. An account that was locked
+/// or that nobody used for too long is open again: this is how to get back in when no other way is left. The user is named by id, or by name and the name
 /// of its domain. A process that serves already sees it within a second.
 ///
 /// # Errors
@@ -36,12 +39,13 @@ pub async fn reset_password(
         None => db::users::login(&mut conn, &Named::Id(user.to_owned())).await?,
     };
     drop(conn);
-    let id = found.ok_or_else(|| missing("user", user))?.id;
+    let id = found.ok_or_else(|| missing("user", user))?.user.id;
     let hash = hasher.hash(cx, password).await?;
     let (grant, hash, now) = (&Grant::operator(cx, RESET_PASSWORD, id), hash.as_str(), cx.now());
     db.write(cx, grant, |tx| {
         Box::pin(async move {
-            db::users::set_password(tx, grant, Some(hash), now).await?;
+            db::users::set_password(tx, grant, &NewPassword::of_operator(hash), now).await?;
+            db::users::note_active(tx, grant.target(), day(now)).await?;
             db::revision::bump(tx, [Touched::User(grant.target().to_owned())]).await
         })
     })

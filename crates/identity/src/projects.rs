@@ -256,7 +256,9 @@ pub(crate) async fn list_of_user(
             })
             .collect(),
     );
-    db::projects::list(&mut conn, &Scope::All, &filter, page).await
+    // Who may see the user may not see every project that the user has to do with.
+    let scope = if caller.user_id == user_id { Scope::All } else { scope };
+    db::projects::list(&mut conn, &scope, &filter, page).await
 }
 
 /// What the caller could have a token for: enabled projects, or domains.

@@ -35,6 +35,7 @@ pub(crate) struct Person {
     pub(crate) enabled: bool,
     pub(crate) default_project_id: Option<String>,
     pub(crate) epoch: u32,
+    pub(crate) password_expires_at: Option<Timestamp>,
     /// Sets of methods, of which one must be proved; none is enough if there are none.
     pub(crate) mfa_rules: Box<[Vec<String>]>,
     pub(crate) groups: Box<[Id]>,

@@ -11,11 +11,13 @@ use serde_json::Value;
 
 use crate::Identity;
 use crate::assignments::check_within_reach;
-use crate::auth::{Named, unscoped};
+use crate::auth::{Named, Password, unscoped};
+use crate::compliance::{Failures, day};
 use crate::db;
 use crate::db::revision::Touched;
+use crate::db::users::Login;
 use crate::model::{
-    Attributes, Holder, User, check_same_domain, checked_extra, checked_name, missing, nullable,
+    Attributes, Holder, User, check_same_domain, checked_extra, checked_name, missing, nullable, unauthorized,
 };
 use crate::projects::require_domain;
 use crate::token::Methods;
@@ -60,18 +62,22 @@ pub(crate) async fn create(identity: &Identity, cx: &Cx, caller: &Caller, new: C
         enabled: new.enabled.unwrap_or(true),
         default_project_id: checked_default_project(new.default_project_id)?,
         token_epoch: 0,
+        password_expires_at: None,
+        last_active_at: None,
         options: Attributes::new(),
         extra: checked_extra(new.extra)?,
         created_at: cx.now(),
     };
     check_user_options(&mut user, new.options)?;
     let hash = hash(identity, cx, new.password).await?;
-    let (new, grant, hash) = (&user, &grant, hash.as_deref());
+    let password = identity.0.settings.compliance.given_password(cx.now(), &user.options, hash.as_deref());
+    user.password_expires_at = password.expires_at;
+    let (new, grant, password) = (&user, &grant, &password);
     identity
         .write(cx, grant, |tx| {
             Box::pin(async move {
                 require_domain(tx, &new.domain_id).await?;
-                db::users::insert(tx, grant, new, hash).await?;
+                db::users::insert(tx, grant, new, password).await?;
                 Ok(((), db::revision::bump(tx, touched(grant)).await?))
             })
         })
@@ -79,21 +85,30 @@ pub(crate) async fn create(identity: &Identity, cx: &Cx, caller: &Caller, new: C
     Ok(user)
 }
 
-pub(crate) async fn show(identity: &Identity, caller: &Caller, id: &str) -> Result<User> {
+pub(crate) async fn show(identity: &Identity, cx: &Cx, caller: &Caller, id: &str) -> Result<User> {
     let scope = caller.scope(SHOW_USER)?;
     let mut conn = identity.0.db.read().await?;
-    db::users::show(&mut conn, &scope, id).await?.ok_or_else(|| missing("user", id))
+    let user = db::users::show(&mut conn, &scope, id).await?.ok_or_else(|| missing("user", id))?;
+    Ok(as_seen(identity, cx, user))
+}
+
+/// The user as the API shows it: whoever has not been here for too long is not enabled.
+pub(crate) fn as_seen(identity: &Identity, cx: &Cx, user: User) -> User {
+    let enabled = user.enabled && !identity.0.settings.compliance.is_inactive(cx.now(), &user);
+    User { enabled, ..user }
 }
 
 pub(crate) async fn list(
     identity: &Identity,
+    cx: &Cx,
     caller: &Caller,
     params: &Params,
     page: &Page,
 ) -> Result<(Vec<User>, bool)> {
     let scope = caller.scope(LIST_USERS)?;
     let mut conn = identity.0.db.read().await?;
-    db::users::list(&mut conn, &scope, params, page).await
+    let (users, more) = db::users::list(&mut conn, &scope, params, page).await?;
+    Ok((users.into_iter().map(|user| as_seen(identity, cx, user)).collect(), more))
 }
 
 pub(crate) async fn update(
@@ -104,7 +119,7 @@ pub(crate) async fn update(
     change: Update,
 ) -> Result<User> {
     caller.scope(UPDATE_USER)?;
-    let user = show(identity, caller, id).await?;
+    let user = show(identity, cx, caller, id).await?;
     let target = Target::new(id).in_domain(&user.domain_id);
     let grant = caller.authorize(cx, UPDATE_USER, target)?;
     check_within_reach(identity, cx, caller, &Holder::User(id.to_owned())).await?;
@@ -121,7 +136,8 @@ pub(crate) async fn update(
     };
     let (grant, name, extra, default_project_id, password, enabled, now, options) =
         (&grant, &name, &extra, &default_project_id, &password, change.enabled, cx.now(), &options);
-    identity
+    let rules = &identity.0.settings.compliance;
+    let user = identity
         .write(cx, grant, |tx| {
             Box::pin(async move {
                 let mut user =
@@ -137,23 +153,33 @@ pub(crate) async fn update(
                     // What was issued before stays dead when the user is enabled again.
                     user.token_epoch += i64::from(user.enabled && !enabled);
                     user.enabled = enabled;
+                    if enabled {
+                        user.last_active_at = Some(day(now));
+                        db::users::set_failures(tx, grant.target(), Failures::NONE).await?;
+                    }
+                }
+                let password =
+                    password.as_ref().map(|hash| rules.given_password(now, &user.options, hash.as_deref()));
+                if let Some(password) = &password {
+                    user.password_expires_at = password.expires_at;
                 }
                 user.extra.extend(extra.clone());
                 let extra = checked_extra(user.extra)?;
                 user.extra = extra;
                 db::users::update(tx, grant, &user).await?;
-                if let Some(hash) = password {
-                    db::users::set_password(tx, grant, hash.as_deref(), now).await?;
+                if let Some(password) = &password {
+                    db::users::set_password(tx, grant, password, now).await?;
                 }
                 Ok((user, db::revision::bump_keeping_an_admin(tx, touched(grant)).await?))
             })
         })
-        .await
+        .await?;
+    Ok(as_seen(identity, cx, user))
 }
 
 pub(crate) async fn delete(identity: &Identity, cx: &Cx, caller: &Caller, id: &str) -> Result<()> {
     caller.scope(DELETE_USER)?;
-    let user = show(identity, caller, id).await?;
+    let user = show(identity, cx, caller, id).await?;
     let grant = caller.authorize(cx, DELETE_USER, Target::new(id).in_domain(&user.domain_id))?;
     let grant = &grant;
     identity
@@ -183,21 +209,49 @@ pub(crate) async fn change_password(
     check_password(&new)?;
     let snapshot = identity.0.snapshots.confirmed(cx).await?;
     let user = Named::Id(id.to_owned());
-    let person = identity.check_password(cx, &snapshot, source, &user, original).await?;
+    let Password { login, .. } = identity.check_password(cx, &snapshot, source, &user, original).await?;
+    let person = snapshot.live_person(id).ok_or_else(unauthorized)?;
     let caller = unscoped(&snapshot, person, cx.now())?;
     let grant = caller.authorize(cx, CHANGE_PASSWORD, Target::new(id).of_user(id))?;
+    let rules = &identity.0.settings.compliance;
+    rules.demands.check(&new)?;
+    rules.check_own_change(cx.now(), &login)?;
+    check_unique(identity, &login, &new).await?;
     let hash = identity.0.hasher.hash(cx, new).await?;
-    let (grant, hash, now) = (&grant, hash.as_str(), cx.now());
+    let (grant, hash, now, checked) = (&grant, hash.as_str(), cx.now(), &login.password_hash);
     identity
         .write(cx, grant, |tx| {
             Box::pin(async move {
-                if db::users::set_password(tx, grant, Some(hash), now).await? == 0 {
-                    return Err(missing("user", grant.target()));
+                let login = db::users::standing(tx, id).await?.ok_or_else(unauthorized)?;
+                if rules.is_locked(now, &login.user.options, login.failures) {
+                    return Err(unauthorized());
                 }
+                if login.password_hash != *checked {
+                    return Err(Error::conflict(
+                        "The password was changed meanwhile; try again with the new one.",
+                    ));
+                }
+                db::users::set_password(tx, grant, &rules.own_password(now, &login.user, hash), now).await?;
                 Ok(((), db::revision::bump(tx, touched(grant)).await?))
             })
         })
         .await
+}
+
+/// # Errors
+/// 400 if the new password is one of the last ones.
+async fn check_unique(identity: &Identity, login: &Login, new: &Secret<String>) -> Result<()> {
+    let rules = &identity.0.settings.compliance;
+    let Some(former) = rules.unique_last_password_count.checked_sub(1) else { return Ok(()) };
+    let mut conn = identity.0.db.read().await?;
+    let former = db::users::former_passwords(&mut conn, &login.user.id, former).await?;
+    drop(conn);
+    for hash in login.password_hash.clone().into_iter().chain(former) {
+        if identity.0.hasher.verify(new.clone(), Some(hash)).await?.is_match() {
+            return Err(rules.not_unique());
+        }
+    }
+    Ok(())
 }
 
 /// Where a new object belongs if the client does not say: the domain that the token is for, or whose project.
@@ -222,6 +276,7 @@ pub(crate) fn check_password(password: &Secret<String>) -> Result<()> {
 async fn hash(identity: &Identity, cx: &Cx, password: Option<Secret<String>>) -> Result<Option<String>> {
     let Some(password) = password else { return Ok(None) };
     check_password(&password)?;
+    identity.0.settings.compliance.demands.check(&password)?;
     identity.0.hasher.hash(cx, password).await.map(Some)
 }
 

@@ -11,6 +11,7 @@ macro_rules! verbs {
 
 verbs! {
     AUTHENTICATE = "authenticate", Authenticated;
+    ISSUE_RECEIPT = "issue_receipt", Authenticated;
     VALIDATE_TOKEN = "validate_token", OwnerOrSystemReader;
     REVOKE_TOKEN = "revoke_token", Owner;
     AUTH_CATALOG = "get_auth_catalog", Authenticated;

@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use hanse_core::{Error, Result, Secret, check_text};
+use hanse_core::{Error, Result, Secret, Timestamp, check_text};
 use hanse_policy::{AccessRule, Delegation, TokenScope};
 use hanse_web::{Body, Call, Open, Params, Reply};
 use http::{HeaderMap, HeaderName, StatusCode};
@@ -250,7 +250,7 @@ pub(crate) fn view(identity: &Identity, opened: &Opened, catalog: Option<&Listin
         "methods": payload.methods.names(),
         "user": {
             "domain": domain(&caller.user_domain), "id": caller.user_id, "name": caller.user_name,
-            "password_expires_at": null,
+            "password_expires_at": opened.password_expires_at.map(Timestamp::iso_naive),
         },
         "audit_ids": caller.audit_ids,
         "expires_at": payload.expires_at.iso_micros(),

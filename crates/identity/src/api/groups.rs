@@ -17,7 +17,8 @@ pub(crate) async fn list_members(
     params: Params,
 ) -> Reply<Json<Value>> {
     let page = list::page(&params)?;
-    let (found, more) = groups::list_members(&identity, &call.caller, &group, &page).await?;
+    let (found, more) =
+        groups::list_members(&identity, &call.cx, &call.caller, &group, &params, &page).await?;
     let rows = found.iter().map(|user| users::view(&identity, user)).collect();
     Ok(list::view(&identity, &params, &format!("groups/{group}/users"), "users", rows, more))
 }

@@ -1,6 +1,6 @@
 use axum::Json;
 use axum::extract::{Path, State};
-use hanse_core::Secret;
+use hanse_core::{Secret, Timestamp};
 use hanse_web::{Body, Call, Open, Params, Reply};
 use http::StatusCode;
 use serde::Deserialize;
@@ -27,7 +27,7 @@ pub(crate) struct Password {
 pub(crate) fn view(identity: &Identity, user: &User) -> Value {
     let mut own = json!({
         "id": user.id, "name": user.name, "domain_id": user.domain_id, "enabled": user.enabled,
-        "password_expires_at": null, "options": user.options,
+        "password_expires_at": user.password_expires_at.map(Timestamp::iso_naive), "options": user.options,
     });
     // Keystone leaves it out rather than null.
     if let Some(project) = &user.default_project_id {
@@ -50,12 +50,13 @@ pub(crate) async fn show(
     call: Call,
     Path(id): Path<String>,
 ) -> Reply<Json<Value>> {
-    let user = users::show(&identity, &call.caller, &id).await?;
+    let user = users::show(&identity, &call.cx, &call.caller, &id).await?;
     Ok(Json(json!({ "user": view(&identity, &user) })))
 }
 
 pub(crate) async fn list(State(identity): State<Identity>, call: Call, params: Params) -> Reply<Json<Value>> {
-    let (users, more) = users::list(&identity, &call.caller, &params, &list::page(&params)?).await?;
+    let (users, more) =
+        users::list(&identity, &call.cx, &call.caller, &params, &list::page(&params)?).await?;
     let rows = users.iter().map(|user| view(&identity, user)).collect();
     Ok(list::view(&identity, &params, "users", "users", rows, more))
 }

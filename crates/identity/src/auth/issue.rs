@@ -2,20 +2,22 @@
 
 use std::net::IpAddr;
 
-use hanse_core::{Cx, Error, Kind, Result, Secret, Timestamp};
-use hanse_policy::{Grant, Target};
+use hanse_core::{Cx, Error, Result, Secret, Timestamp};
+use hanse_policy::{Delegation, Grant, Target};
 
-use super::{DomainNamed, Named, Opened, Proof, Want};
+use super::password::{Password, settle};
+use super::{Named, Opened, Proof, Want, account, no_token, unscoped};
 use crate::Identity;
 use crate::application_credentials::verify_secret;
 use crate::auth::receipts::Receipt;
 use crate::brake::Key;
+use crate::compliance::day;
 use crate::credentials::{TOTP, open};
 use crate::db;
 use crate::model::{Site, unauthorized};
 use crate::snapshot::{Person, Snapshot};
 use crate::token::{AuditId, Delegated, Methods, Payload};
-use crate::verbs::AUTHENTICATE;
+use crate::verbs::{AUTHENTICATE, ISSUE_RECEIPT};
 
 /// What a login gets.
 pub(crate) enum Issued {
@@ -38,6 +40,8 @@ struct Proved {
     first_audit_id: Option<AuditId>,
     /// The application credential that it was, with its project.
     credential: Option<(String, String)>,
+    /// The password that was given.
+    password: Option<Password>,
 }
 
 impl Proved {
@@ -72,38 +76,49 @@ impl Identity {
             let receipt = self.open_receipt(cx, &snapshot, text)?;
             proved.add(&receipt.user_id, receipt.methods)?;
         }
-        if let Some(issued) = self.demand_more(cx, &snapshot, &proved)? {
+        let issued = self.conclude(cx, &snapshot, &proved, &want).await;
+        if let (Err(_), Some(user_id)) = (&issued, &proved.user_id) {
+            self.note_refused(cx, user_id).await?;
+        }
+        issued
+    }
+
+    async fn conclude(&self, cx: &Cx, snapshot: &Snapshot, proved: &Proved, want: &Want) -> Result<Issued> {
+        if let Some(issued) = self.demand_more(cx, snapshot, proved).await? {
             return Ok(issued);
         }
-        let opened = match self.shape(cx, &snapshot, &proved, &want).await {
-            Ok(opened) => opened,
-            Err(error) => {
-                if let Some(user_id) = &proved.user_id {
-                    self.note_refused(cx, user_id).await?;
-                }
-                return Err(error);
-            }
-        };
+        let opened = self.shape(cx, snapshot, proved, want).await?;
         let token = self.seal_token(cx, &opened.payload)?;
-        self.note_issued(cx, &opened).await?;
+        let user_id = proved.user_id.as_deref().unwrap_or(&opened.payload.user_id);
+        self.note_issued(cx, &opened, user_id, proved.password.as_ref()).await?;
         Ok(Issued::Token(token, Box::new(opened)))
     }
 
-    /// The audit event of a token, in one transaction with the use of the trust that it comes from.
-    pub(super) async fn note_issued(&self, cx: &Cx, opened: &Opened) -> Result<()> {
+    /// The audit event of a token, in one transaction with the use of the trust that it comes from and with what a
+    /// login changes of its user.
+    pub(super) async fn note_issued(
+        &self,
+        cx: &Cx,
+        opened: &Opened,
+        user_id: &str,
+        password: Option<&Password>,
+    ) -> Result<()> {
         let grant = opened.caller.authorize(cx, AUTHENTICATE, Target::new(&opened.payload.user_id))?;
-        let trust = match &opened.payload.delegated {
-            Delegated::Trust(id) => Some(id.as_str()),
+        let trust = match &opened.caller.delegation {
+            Some(Delegation::Trust { id, trustor_user_id, .. }) => Some((id, trustor_user_id)),
             _ => None,
         };
+        let (rules, now) = (&self.0.settings.compliance, cx.now());
         self.0
             .db
             .write(cx, &grant, |tx| {
                 Box::pin(async move {
-                    match trust {
-                        Some(id) if !db::trusts::consume(tx, id).await? => Err(no_uses()),
-                        _ => Ok(()),
-                    }
+                    settle(tx, rules, now, user_id, password).await?;
+                    db::users::note_active(tx, user_id, day(now)).await?;
+                    let Some((id, trustor)) = trust else { return Ok(()) };
+                    // Who has left lends nothing any more.
+                    settle(tx, rules, now, trustor, None).await?;
+                    if db::trusts::consume(tx, id).await? { Ok(()) } else { Err(no_uses()) }
                 })
             })
             .await
@@ -119,8 +134,11 @@ impl Identity {
     ) -> Result<()> {
         match proof {
             Proof::Password { user, password } => {
-                let person = self.check_password(cx, snapshot, source, &user, password).await?;
-                proved.add(&person.id, Methods::PASSWORD)
+                let password = self.check_password(cx, snapshot, source, &user, password).await?;
+                self.check_expiry(cx, &password).await?;
+                proved.add(&password.login.user.id, Methods::PASSWORD)?;
+                proved.password = Some(password);
+                Ok(())
             }
             Proof::Totp { user, passcode } => {
                 let id = self.check_passcode(cx, snapshot, source, &user, &passcode).await?;
@@ -134,7 +152,7 @@ impl Identity {
                 Ok(())
             }
             Proof::Token(token) => {
-                let old = self.open(cx, snapshot, token.expose()).ok_or_else(unauthorized)?.payload;
+                let old = self.open(cx, snapshot, token.expose()).ok_or_else(no_token)?.payload;
                 if old.delegated != Delegated::No {
                     return Err(Error::forbidden("A delegated token cannot be used to get another token."));
                 }
@@ -147,7 +165,7 @@ impl Identity {
     }
 
     /// A receipt, if the user's rules want more than was proved.
-    fn demand_more(&self, cx: &Cx, snapshot: &Snapshot, proved: &Proved) -> Result<Option<Issued>> {
+    async fn demand_more(&self, cx: &Cx, snapshot: &Snapshot, proved: &Proved) -> Result<Option<Issued>> {
         let Some(person) = proved.user_id.as_deref().and_then(|id| snapshot.live_person(id)) else {
             return Ok(None);
         };
@@ -162,6 +180,11 @@ impl Identity {
         }
         let receipt = Receipt::new(cx.now(), person, proved.methods);
         let text = self.0.tokens.fernet().seal(cx, &receipt.encode())?;
+        let caller = unscoped(snapshot, person, cx.now())?;
+        let grant = caller.authorize(cx, ISSUE_RECEIPT, Target::new(&*person.id))?;
+        let (rules, now, password) = (&self.0.settings.compliance, cx.now(), proved.password.as_ref());
+        let user_id = &*person.id;
+        self.0.db.write(cx, &grant, |tx| Box::pin(settle(tx, rules, now, user_id, password))).await?;
         Ok(Some(Issued::Receipt { text, receipt, rules: person.mfa_rules.to_vec() }))
     }
 
@@ -203,7 +226,7 @@ impl Identity {
         }
         payload.user_epoch = snapshot.epoch(cx.now(), &payload).ok_or_else(unauthorized)?;
         let caller = snapshot.caller(cx.now(), &payload).ok_or_else(unauthorized)?;
-        Ok(Opened { payload, caller })
+        Ok(Opened::new(snapshot, payload, caller))
     }
 
     /// A token for a trust is its trustee's to get.
@@ -246,51 +269,9 @@ impl Identity {
         Ok(Site::Project(id.ok_or_else(unauthorized)?))
     }
 
-    /// Whether this is the user's password. Nobody learns from the answer, or from the time it takes, whether there
-    /// is such a user.
-    pub(crate) async fn check_password<'s>(
-        &self,
-        cx: &Cx,
-        snapshot: &'s Snapshot,
-        source: Option<IpAddr>,
-        user: &Named,
-        password: Secret<String>,
-    ) -> Result<&'s Person> {
-        let account = account(user);
-        let key = Key::new(account.clone(), source);
-        self.0.brake.begin(cx.now(), &key)?;
-        let mut conn = self.0.db.read().await?;
-        let login = db::users::login(&mut conn, user).await?;
-        drop(conn);
-        let (id, hash) = login.map(|login| (login.id, login.password_hash)).unzip();
-        let right = self.is_password(hash.flatten(), password).await;
-        match (right, id.as_deref().and_then(|id| snapshot.live_person(id))) {
-            (Ok(true), Some(person)) => {
-                self.0.brake.forgive(&key);
-                Ok(person)
-            }
-            (Ok(_), _) => {
-                self.note_refused(cx, &id.unwrap_or(account)).await?;
-                Err(unauthorized())
-            }
-            (Err(error), _) => {
-                self.0.brake.forgive(&key);
-                Err(error)
-            }
-        }
-    }
-
     pub(super) async fn note_refused(&self, cx: &Cx, account: &str) -> Result<()> {
         let refused = Grant::refused(cx, AUTHENTICATE, account);
         self.0.db.write(cx, &refused, |_| Box::pin(async { Ok(()) })).await
-    }
-
-    async fn is_password(&self, hash: Option<String>, password: Secret<String>) -> Result<bool> {
-        match self.0.hasher.verify(password, hash).await {
-            // Too long to be hashed is too long to be right.
-            Err(error) if error.kind() == Kind::BadRequest => Ok(false),
-            other => Ok(other?.is_match()),
-        }
     }
 
     /// Whether this is a one-time password of the user that was not used before. Says who the user is.
@@ -304,7 +285,7 @@ impl Identity {
     ) -> Result<String> {
         let account = account(user);
         let mut conn = self.0.db.read().await?;
-        let id = db::users::login(&mut conn, user).await?.map(|login| login.id);
+        let id = db::users::login(&mut conn, user).await?.map(|login| login.user.id);
         // Six digits are soon guessed from many places and under many names, so it is the user who is guessed at.
         let (whom, source) = match &id {
             Some(id) => (id, None),
@@ -361,7 +342,9 @@ impl Identity {
         let found = match user {
             None => db::rows::find(&mut conn, credential).await?,
             Some(user) => match db::users::login(&mut conn, user).await? {
-                Some(login) => db::application_credentials::named(&mut conn, &login.id, credential).await?,
+                Some(login) => {
+                    db::application_credentials::named(&mut conn, &login.user.id, credential).await?
+                }
                 None => None,
             },
         };
@@ -392,13 +375,4 @@ fn default_site(snapshot: &Snapshot, person: &Person) -> Option<Site> {
     let site = Site::Project(person.default_project_id.clone()?);
     let is_good = snapshot.live_site(&site).is_some() && !snapshot.role_ids(person, &site).is_empty();
     is_good.then_some(site)
-}
-
-/// The account as it was spelled, for the brake and the audit trail. Its parts were checked for their length.
-fn account(user: &Named) -> String {
-    match user {
-        Named::Id(id) => format!("id {id}"),
-        Named::Name { name, domain: DomainNamed::Id(domain) } => format!("name {name} in id {domain}"),
-        Named::Name { name, domain: DomainNamed::Name(domain) } => format!("name {name} in name {domain}"),
-    }
 }

@@ -91,7 +91,7 @@ impl Identity {
         };
         let opened = self.finish(cx, &snapshot, payload)?;
         let token = self.seal_token(cx, &opened.payload)?;
-        self.note_issued(cx, &opened).await?;
+        self.note_issued(cx, &opened, &opened.payload.user_id, None).await?;
         Ok((token, opened))
     }
 }

@@ -3,6 +3,7 @@
 use hanse_core::{Page, Result};
 use hanse_policy::Grant;
 use hanse_store::{Conn, Tx, in_list, query};
+use hanse_web::Params;
 
 use super::rows::select;
 use crate::model::{Group, User};
@@ -26,11 +27,15 @@ pub(crate) async fn memberships(conn: &mut Conn, users: Option<&[String]>) -> Re
     }
 }
 
-pub(crate) async fn users(conn: &mut Conn, group_id: &str, page: &Page) -> Result<(Vec<User>, bool)> {
-    select::<User>()
-        .and_with("id IN (SELECT user_id FROM group_members WHERE group_id = ?)", [group_id])
-        .page(conn, page)
-        .await
+pub(crate) async fn users(
+    conn: &mut Conn,
+    group_id: &str,
+    params: &Params,
+    page: &Page,
+) -> Result<(Vec<User>, bool)> {
+    let members =
+        select::<User>().and_with("id IN (SELECT user_id FROM group_members WHERE group_id = ?)", [group_id]);
+    super::users::narrowed(members, params)?.page(conn, page).await
 }
 
 pub(crate) async fn of_user(conn: &mut Conn, user_id: &str, page: &Page) -> Result<(Vec<Group>, bool)> {

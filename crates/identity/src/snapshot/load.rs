@@ -80,6 +80,7 @@ async fn pieces(
             enabled: user.enabled,
             default_project_id: user.default_project_id,
             epoch: db::epoch(user.token_epoch)?,
+            password_expires_at: user.password_expires_at,
             mfa_rules: crate::users::mfa_rules(&user.options).into(),
             groups: member_of.remove(&user.id).unwrap_or_default().into(),
             assigned: held.remove(&Holder::User(user.id)).unwrap_or_default().into(),

@@ -31,6 +31,7 @@ pub struct Cloud {
     master: Arc<MasterKey>,
     router: Router,
     pub identity: Identity,
+    settings: Settings,
     /// Kept until the cloud is gone; a second process lives off those of the first.
     _test: Option<(TestDb, TempDir)>,
 }
@@ -56,17 +57,22 @@ impl Answer {
 
 /// One cloud on each engine, bootstrapped: user `admin`, and `demo` with the role member in the project `demo`.
 pub async fn clouds() -> Vec<Cloud> {
-    clouds_with(TokenProvider::Fernet).await
+    clouds_with(&Settings::default()).await
 }
 
 /// The same twice: with sealed tokens and with signed ones.
 pub async fn clouds_of_each_provider() -> Vec<Cloud> {
-    let mut all = clouds_with(TokenProvider::Fernet).await;
-    all.extend(clouds_with(TokenProvider::Jws).await);
+    let mut all = clouds().await;
+    all.extend(made(TokenProvider::Jws, &Settings::default()).await);
     all
 }
 
-async fn clouds_with(provider: TokenProvider) -> Vec<Cloud> {
+/// The same with other settings.
+pub async fn clouds_with(settings: &Settings) -> Vec<Cloud> {
+    made(TokenProvider::Fernet, settings).await
+}
+
+async fn made(provider: TokenProvider, settings: &Settings) -> Vec<Cloud> {
     let (cx, clock) = context();
     let mut all = Vec::new();
     for test in databases(&cx, &[hanse_store::MIGRATIONS, MIGRATIONS]).await {
@@ -79,10 +85,10 @@ async fn clouds_with(provider: TokenProvider) -> Vec<Cloud> {
         let admin_password = Secret::new(PASSWORD.to_owned());
         bootstrap(&test.db, &cx, &hasher, BootstrapSpec { admin_password }).await.unwrap();
         let master = Arc::new(MasterKey::load_or_create(&keys.path().join("master"), &cx).unwrap());
-        let (router, identity) = router(&cx, &test.db, &hasher, &tokens, &master);
+        let (router, identity) = router(&cx, &test.db, &hasher, &tokens, &master, settings);
         let (cx, clock, db) = (cx.clone(), clock.clone(), test.db.clone());
-        let cloud =
-            Cloud { cx, clock, hasher, db, tokens, master, router, identity, _test: Some((test, keys)) };
+        let (settings, _test) = (settings.clone(), Some((test, keys)));
+        let cloud = Cloud { cx, clock, hasher, db, tokens, master, router, identity, settings, _test };
         cloud.ensure("demo", "demo", "member").await;
         all.push(cloud);
     }
@@ -95,6 +101,7 @@ fn router(
     hasher: &Arc<PasswordHasher>,
     tokens: &Arc<Tokens>,
     master: &Arc<MasterKey>,
+    settings: &Settings,
 ) -> (Router, Identity) {
     let volume = CatalogEntry { kind: "block-storage", name: "cinder", path: "/volume/v3/{project_id}" };
     let identity = Identity::new(Deps {
@@ -105,7 +112,7 @@ fn router(
         catalog: vec![CATALOG, volume],
         public_url: "https://cloud.test".to_owned(),
         region: "RegionOne".to_owned(),
-        settings: Settings::default(),
+        settings: settings.clone(),
     });
     let api = Api {
         cx: cx.clone(),
@@ -119,7 +126,13 @@ fn router(
 impl Cloud {
     /// What a second process on the same database is: nothing in memory is shared.
     pub fn second_process(&self) -> Cloud {
-        let (router, identity) = router(&self.cx, &self.db, &self.hasher, &self.tokens, &self.master);
+        self.process_with(&self.settings)
+    }
+
+    /// The same with settings of its own.
+    pub fn process_with(&self, settings: &Settings) -> Cloud {
+        let (router, identity) =
+            router(&self.cx, &self.db, &self.hasher, &self.tokens, &self.master, settings);
         Cloud {
             cx: self.cx.clone(),
             clock: self.clock.clone(),
@@ -129,6 +142,7 @@ impl Cloud {
             master: self.master.clone(),
             router,
             identity,
+            settings: settings.clone(),
             _test: None,
         }
     }

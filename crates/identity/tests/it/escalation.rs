@@ -140,3 +140,105 @@ async fn a_system_reader_reads_nobodys_secrets() {
         made(&cloud, &own, "credentials", "credential", json!({ "type": "cert", "blob": "mine" })).await;
     }
 }
+
+#[tokio::test]
+async fn a_domain_manager_sees_no_foreign_project_of_its_users() {
+    for cloud in clouds().await {
+        let admin = cloud.admin().await;
+        let (domain, token) = managed_domain(&cloud, &admin).await;
+        let clerk = json!({ "name": "clerk", "domain_id": domain, "password": PASSWORD });
+        let clerk = made(&cloud, &token, "users", "user", clerk).await;
+        let own = made(&cloud, &token, "projects", "project", json!({ "name": "own" })).await;
+        let member = cloud.id("roles", "member").await;
+        let foreign = cloud.id("projects", "demo").await;
+        for project in [id(&own), &foreign] {
+            let grant = format!("/v3/projects/{project}/users/{}/roles/{member}", id(&clerk));
+            cloud.call("PUT", &grant, &admin, Value::Null).await.expect(204);
+        }
+        let who = json!({ "id": id(&clerk), "password": PASSWORD });
+        let who = json!({ "methods": ["password"], "password": { "user": who } });
+        let itself = cloud.issue(who, Value::Null).await.token();
+        let path = format!("/v3/users/{}/projects", id(&clerk));
+        for (token, expected) in
+            [(&token, vec!["own"]), (&itself, vec!["demo", "own"]), (&admin, vec!["demo", "own"])]
+        {
+            let list = cloud.get(&path, token).await.expect(200);
+            let projects = list["projects"].as_array().unwrap();
+            let mut names: Vec<_> =
+                projects.iter().map(|project| project["name"].as_str().unwrap()).collect();
+            names.sort_unstable();
+            assert_eq!(names, expected);
+        }
+        let assigned = format!("/v3/role_assignments?user.id={}", id(&clerk));
+        let assigned = cloud.get(&assigned, &token).await.expect(200);
+        assert!(!assigned.to_string().contains(&foreign), "{assigned}");
+    }
+}
+
+#[tokio::test]
+async fn a_domain_manager_does_not_learn_which_foreign_ids_there_are() {
+    for cloud in clouds().await {
+        let admin = cloud.admin().await;
+        let (domain, token) = managed_domain(&cloud, &admin).await;
+        let member = cloud.id("roles", "member").await;
+        let own = made(&cloud, &token, "projects", "project", json!({ "name": "own" })).await;
+        let clerk = made(&cloud, &token, "users", "user", json!({ "name": "clerk" })).await;
+        let (user, project) = (cloud.id("users", "demo").await, cloud.id("projects", "demo").await);
+        let nothing = "0".repeat(32);
+        for (there, not_there) in [
+            (
+                format!("projects/{}/users/{user}/roles", id(&own)),
+                format!("projects/{}/users/{nothing}/roles", id(&own)),
+            ),
+            (
+                format!("projects/{project}/users/{}/roles", id(&clerk)),
+                format!("projects/{nothing}/users/{}/roles", id(&clerk)),
+            ),
+            (
+                format!("domains/{domain}/users/{user}/roles"),
+                format!("domains/{domain}/users/{nothing}/roles"),
+            ),
+            (
+                format!("domains/default/users/{}/roles", id(&clerk)),
+                format!("domains/{nothing}/users/{}/roles", id(&clerk)),
+            ),
+        ] {
+            for (method, end) in
+                [("GET", ""), ("GET", "/role"), ("HEAD", "/role"), ("PUT", "/role"), ("DELETE", "/role")]
+            {
+                let end = end.replace("role", &member);
+                let answer = async |path: &str| {
+                    let answer = cloud.call(method, &format!("/v3/{path}{end}"), &token, Value::Null).await;
+                    (answer.status, answer.body)
+                };
+                let known = answer(&there).await;
+                assert_eq!(known, answer(&not_there).await, "{method} {there}{end}");
+                assert_eq!(known.0, 403);
+            }
+            cloud.get(&format!("/v3/{not_there}"), &admin).await.expect(404);
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_overlong_secret_tells_no_credential_that_is_there_from_one_that_is_not() {
+    for cloud in clouds().await {
+        let token = cloud.demo().await;
+        let path = format!("users/{}/application_credentials", cloud.id("users", "demo").await);
+        let chosen = json!({ "name": "chosen", "secret": "chosen by its user" });
+        let made_up = json!({ "name": "made up" });
+        let chosen = made(&cloud, &token, &path, "application_credential", chosen).await;
+        let made_up = made(&cloud, &token, &path, "application_credential", made_up).await;
+        let mut seen = Vec::new();
+        for credential in [id(&chosen), id(&made_up), "nothing"] {
+            for secret in ["wrong".to_owned(), "x".repeat(5000)] {
+                let proof = json!({ "id": credential, "secret": secret });
+                let identity =
+                    json!({ "methods": ["application_credential"], "application_credential": proof });
+                let answer = cloud.issue(identity, Value::Null).await;
+                seen.push((answer.status, answer.body));
+            }
+        }
+        assert!(seen.iter().all(|answer| *answer == seen[0] && answer.0 == 401), "{seen:?}");
+    }
+}

@@ -36,7 +36,6 @@ async fn who_does_not_exist_is_told_what_a_wrong_password_is_told() {
             by_id(&"0".repeat(32)),
             in_domain(json!({ "id": "nowhere" })),
             in_domain(json!({ "name": "nowhere" })),
-            json!({ "methods": ["token"], "token": { "id": "gAAAAA" } }),
         ] {
             assert_eq!(shape(cloud.issue(identity.clone(), Value::Null).await), wrong, "{identity}");
         }

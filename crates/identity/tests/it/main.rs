@@ -4,6 +4,7 @@
 mod assignments;
 mod catalog;
 mod cloud;
+mod compliance;
 mod delegation;
 mod discovery;
 mod engine;
@@ -11,6 +12,7 @@ mod escalation;
 mod groups;
 mod hierarchy;
 mod limits;
+mod lockout;
 mod logins;
 mod personas;
 mod planes;
