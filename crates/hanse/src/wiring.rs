@@ -81,7 +81,7 @@ pub fn control_plane(
         cx: cx.clone(),
         authenticator: identity.authenticator(),
         metrics: metrics.clone(),
-        identity_url: format!("{}/identity", config.api.public_url).into(),
+        identity_url: format!("{}/identity/v3", config.api.public_url).into(),
     };
     let router = all
         .iter()
