@@ -9,7 +9,7 @@ use hanse_store::Conn;
 use crate::Identity;
 use crate::db;
 use crate::model::{Assignment, Group, Holder, Project, Role, Site, User, missing};
-use crate::snapshot::{Filter, Held, Snapshot};
+use crate::snapshot::{Filter, Held, Snapshot, place};
 use crate::verbs::{
     CHECK_GRANT, CHECK_SYSTEM_GRANT, CREATE_GRANT, CREATE_SYSTEM_GRANT, LIST_GRANTS, LIST_ROLE_ASSIGNMENTS,
     LIST_SYSTEM_GRANTS, REVOKE_GRANT, REVOKE_SYSTEM_GRANT,
@@ -225,6 +225,36 @@ pub(crate) async fn delete(
         .await
 }
 
+/// More places than this are not asked for one by one.
+const PLACES_MAX: usize = 500;
+
+/// Who can be in a list about some places or a role, so that a page of it costs the same however many users there are.
+async fn holders(identity: &Identity, snapshot: &Snapshot, filter: &Filter) -> Result<Option<Vec<Holder>>> {
+    if filter.user_id.is_some() || filter.group_id.is_some() {
+        return Ok(None);
+    }
+    let (places, roles) = snapshot.sources(filter);
+    if (places.is_none() && roles.is_none()) || places.as_ref().is_some_and(|all| all.len() > PLACES_MAX) {
+        return Ok(None);
+    }
+    let mut conn = identity.0.db.read().await?;
+    let mut found = db::assignments::holders_of_any(&mut conn, places.as_deref(), roles.as_deref()).await?;
+    if filter.effective {
+        let groups: Vec<String> = found
+            .iter()
+            .filter_map(|holder| match holder {
+                Holder::Group(id) => Some(id.clone()),
+                Holder::User(_) => None,
+            })
+            .collect();
+        found.retain(|holder| matches!(holder, Holder::User(_)));
+        found.extend(db::groups::members(&mut conn, &groups).await?.into_iter().map(Holder::User));
+    }
+    found.sort_by_cached_key(place);
+    found.dedup();
+    Ok(Some(found))
+}
+
 /// All that the filter names, and the snapshot that has the names to the ids. Without a limit, everything.
 pub(crate) async fn list_all(
     identity: &Identity,
@@ -239,6 +269,7 @@ pub(crate) async fn list_all(
     }
     // Asks the database: what another process has just written must be in the list.
     let snapshot = identity.0.snapshots.confirmed(cx).await?;
+    filter.holders = holders(identity, &snapshot, &filter).await?;
     let limit = limit.map_or(usize::MAX - 1, |limit| limit as usize);
     let mut found = snapshot.assignments(&filter, marker, limit);
     let more = found.len() > limit;

@@ -9,13 +9,13 @@ mod latest;
 mod load;
 mod rights;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use hanse_core::Timestamp;
 use hanse_policy::{Caller, DomainRef, ProjectRef, TokenScope};
 
-pub(crate) use assigned::{Filter, Held};
+pub(crate) use assigned::{Filter, Held, place};
 pub(crate) use delegated::ApplicationCredential;
 pub(crate) use latest::Snapshots;
 
@@ -26,6 +26,9 @@ use crate::trusts::Trust;
 
 /// An id, shared by all that name it.
 pub(crate) type Id = Arc<str>;
+
+/// Things by their ids, in the order in which lists show them: a page begins where the last one ended.
+type ById<T> = BTreeMap<Id, Arc<T>>;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Person {
@@ -102,13 +105,13 @@ pub(crate) struct KnownRole {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Snapshot {
     revision: i64,
-    people: Arc<HashMap<Id, Arc<Person>>>,
-    groups: Arc<HashMap<Id, Arc<Group>>>,
-    places: Arc<HashMap<Id, Arc<Place>>>,
+    people: Arc<ById<Person>>,
+    groups: Arc<ById<Group>>,
+    places: Arc<ById<Place>>,
     roles: Arc<HashMap<Id, KnownRole>>,
     catalog: Arc<Listing>,
-    application_credentials: Arc<HashMap<Id, Arc<ApplicationCredential>>>,
-    trusts: Arc<HashMap<Id, Arc<Trust>>>,
+    application_credentials: Arc<ById<ApplicationCredential>>,
+    trusts: Arc<ById<Trust>>,
     /// Whose they are.
     ec2_credentials: Arc<HashMap<Id, Id>>,
     revoked: Arc<HashSet<AuditId>>,

@@ -106,6 +106,14 @@ impl Select {
         self.finish(" ORDER BY created_at, id").all(conn).await
     }
 
+    /// All rows, in no order, also of a table without `created_at`.
+    ///
+    /// # Errors
+    /// If the database or the row type fails.
+    pub async fn unordered<T: FromRow>(self, conn: &mut Conn) -> Result<Vec<T>> {
+        self.finish("").all(conn).await
+    }
+
     /// One page in the order (created_at, id), and whether more follows.
     ///
     /// # Errors

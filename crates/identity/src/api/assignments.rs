@@ -107,6 +107,7 @@ fn filter(params: &Params) -> Result<Filter> {
         group_id: params.get("group.id").map(str::to_owned),
         role_id: params.get("role.id").map(str::to_owned),
         site,
+        holders: None,
         subtree: params.flag("include_subtree")?.unwrap_or(false),
         inherited: params.get("scope.OS-INHERIT:inherited_to").map(|to| to == "projects"),
         effective: params.flag("effective")?.unwrap_or(false),

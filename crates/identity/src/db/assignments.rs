@@ -119,3 +119,19 @@ pub(crate) async fn holders(conn: &mut Conn, column: &'static str, id: &str) -> 
             .await?;
     rows.into_iter().map(|(kind, id)| Holder::from_columns(&kind, id)).collect()
 }
+
+/// Who was given any of these roles on any of these places (of whatever kind); `None` for any role or place.
+pub(crate) async fn holders_of_any(
+    conn: &mut Conn,
+    places: Option<&[String]>,
+    roles: Option<&[String]>,
+) -> Result<Vec<Holder>> {
+    let mut select = Select::from("role_assignments", "DISTINCT actor_kind, actor_id");
+    for (column, ids) in [("scope_id", places), ("role_id", roles)] {
+        if let Some(ids) = ids {
+            select = select.any(column, ids);
+        }
+    }
+    let rows: Vec<(String, String)> = select.unordered(conn).await?;
+    rows.into_iter().map(|(kind, id)| Holder::from_columns(&kind, id)).collect()
+}

@@ -2,7 +2,7 @@
 
 use hanse_core::{Page, Result};
 use hanse_policy::Grant;
-use hanse_store::{Conn, Tx, in_list, query};
+use hanse_store::{Conn, Select, Tx, in_list, query};
 use hanse_web::Params;
 
 use super::rows::select;
@@ -25,6 +25,16 @@ pub(crate) async fn memberships(conn: &mut Conn, users: Option<&[String]>) -> Re
             users.iter().fold(query(sql), hanse_store::Query::bind).all(conn).await
         }
     }
+}
+
+/// The ids of all who are in any of these groups.
+pub(crate) async fn members(conn: &mut Conn, groups: &[String]) -> Result<Vec<String>> {
+    let mut members = Vec::new();
+    for some in groups.chunks(500) {
+        let select = Select::from("group_members", "DISTINCT user_id").any("group_id", some);
+        members.extend(select.unordered::<(String,)>(conn).await?.into_iter().map(|(id,)| id));
+    }
+    Ok(members)
 }
 
 pub(crate) async fn users(

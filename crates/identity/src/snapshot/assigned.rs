@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use super::{Assigned, Id, Person, Snapshot};
+use super::{Assigned, Id, KnownRole, Person, Snapshot};
 use crate::model::{Assignment, Holder, Site};
 
 #[derive(Debug, Default)]
@@ -12,6 +12,8 @@ pub(crate) struct Filter {
     pub(crate) group_id: Option<String>,
     pub(crate) role_id: Option<String>,
     pub(crate) site: Option<Site>,
+    /// Only these can hold any of it, in the order of lists; `None` if that is not known.
+    pub(crate) holders: Option<Vec<Holder>>,
     /// With the project of `site`, those below it.
     pub(crate) subtree: bool,
     pub(crate) inherited: Option<bool>,
@@ -70,27 +72,57 @@ impl Snapshot {
         found
     }
 
-    /// Who may be in the list, in its order, from the holder of the marker on.
-    fn holders(&self, filter: &Filter, marker: Option<&str>) -> Vec<Holder> {
-        let mut holders: Vec<Holder> = match (&filter.user_id, &filter.group_id) {
-            (Some(user), _) => vec![Holder::User(user.clone())],
-            (None, Some(group)) => vec![Holder::Group(group.clone())],
-            (None, None) => {
-                let groups = self.groups.keys().filter(|_| !filter.effective);
-                let groups = groups.map(|id| Holder::Group(id.to_string()));
-                groups.chain(self.people.keys().map(|id| Holder::User(id.to_string()))).collect()
+    /// Who may be in the list, in its order, from the holder of the marker on. Nobody behind the end of a page is
+    /// looked at.
+    fn holders<'s>(
+        &'s self,
+        filter: &'s Filter,
+        marker: Option<&'s str>,
+    ) -> Box<dyn Iterator<Item = Holder> + 's> {
+        let first = marker.and_then(|marker| marker.split_inclusive('/').next());
+        let is_due = move |holder: &Holder| first.is_none_or(|first| place(holder).as_str() >= first);
+        match (&filter.user_id, &filter.group_id, &filter.holders) {
+            (Some(user), _, _) => Box::new(Some(Holder::User(user.clone())).into_iter().filter(is_due)),
+            (None, Some(group), _) => Box::new(Some(Holder::Group(group.clone())).into_iter().filter(is_due)),
+            (None, None, Some(holders)) => {
+                let before = holders.partition_point(|holder| !is_due(holder));
+                Box::new(holders.iter().skip(before).cloned())
             }
-        };
-        // As keys sort: the first character that differs decides, and '/' ends an id.
-        let place = |holder: &Holder| {
-            let (kind, id) = holder.columns();
-            format!("{kind}:{id}/")
-        };
-        holders.sort_by_cached_key(place);
-        if let Some(first) = marker.and_then(|marker| marker.split_inclusive('/').next()) {
-            holders.retain(|holder| place(holder).as_str() >= first);
+            (None, None, None) => {
+                let from = |kind: &str| {
+                    let id = first.and_then(|first| first.strip_prefix(kind)?.strip_suffix('/'));
+                    Id::from(id.unwrap_or_default())
+                };
+                let is_past_groups = first.is_some_and(|first| first.starts_with("user:"));
+                let groups = self.groups.range(from("group:")..).map(|(id, _)| Holder::Group(id.to_string()));
+                let people = self.people.range(from("user:")..).map(|(id, _)| Holder::User(id.to_string()));
+                Box::new(groups.filter(move |_| !filter.effective && !is_past_groups).chain(people))
+            }
         }
-        holders
+    }
+
+    /// Where it must be held to count on the sites of a filter, and which roles count as the one of the filter, by their
+    /// ids; each `None` if it may be any.
+    pub(crate) fn sources(&self, filter: &Filter) -> (Option<Vec<String>>, Option<Vec<String>>) {
+        let places = self.wanted(filter).map(|wanted| {
+            let mut places = BTreeSet::new();
+            for site in &wanted {
+                places.insert(site.columns().1.to_owned());
+                if let (true, Site::Project(id)) = (filter.effective, site)
+                    && let Some(project) = self.project(id)
+                {
+                    places.extend(self.above(project).map(|place| place.id.to_string()));
+                }
+            }
+            places.into_iter().collect()
+        });
+        let roles = filter.role_id.as_ref().map(|wanted| {
+            let counts = |role: &&KnownRole| {
+                *role.id == **wanted || filter.effective && role.implies.iter().any(|id| **id == **wanted)
+            };
+            self.roles.values().filter(counts).map(|role| role.id.to_string()).collect()
+        });
+        (places, roles)
     }
 
     fn wanted(&self, filter: &Filter) -> Option<BTreeSet<Site>> {
@@ -140,8 +172,12 @@ impl<'s> Lines<'s> {
             .collect()
     }
 
-    fn wants(&self, site: &Site, role_id: &str) -> bool {
+    fn wants_site(&self, site: &Site) -> bool {
         self.wanted.as_ref().is_none_or(|wanted| wanted.contains(site))
+    }
+
+    fn wants(&self, site: &Site, role_id: &str) -> bool {
+        self.wants_site(site)
             && self.filter.role_id.as_ref().is_none_or(|wanted| wanted == role_id)
             && self
                 .filter
@@ -152,6 +188,9 @@ impl<'s> Lines<'s> {
 
     fn expand(&mut self, holder: &Holder, giver: &Holder, assigned: &Assigned, found: &mut BTreeSet<Held>) {
         if self.filter.inherited.is_some_and(|wanted| wanted != assigned.inherited) {
+            return;
+        }
+        if self.wanted.is_some() && !assigned.inherited && !self.wants_site(&assigned.site()) {
             return;
         }
         let through = line(giver, assigned);
@@ -197,6 +236,12 @@ impl<'s> Lines<'s> {
         self.below.insert(place.clone(), below.clone());
         below
     }
+}
+
+/// The place of a holder in lists. As keys sort: the first character that differs decides, and '/' ends an id.
+pub(crate) fn place(holder: &Holder) -> String {
+    let (kind, id) = holder.columns();
+    format!("{kind}:{id}/")
 }
 
 fn line(holder: &Holder, assigned: &Assigned) -> Assignment {

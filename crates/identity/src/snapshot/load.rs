@@ -7,7 +7,7 @@ use hanse_core::{Result, Timestamp};
 use hanse_policy::AccessRule;
 use hanse_store::Conn;
 
-use super::{ApplicationCredential, Assigned, Group, Id, KnownRole, Person, Place, SiteKind, Snapshot};
+use super::{ApplicationCredential, Assigned, ById, Group, Id, KnownRole, Person, Place, SiteKind, Snapshot};
 use crate::db;
 use crate::db::revision::Touched;
 use crate::model::{Assignment, Holder, Site};
@@ -45,9 +45,9 @@ impl Interner {
 /// What the rows of the tables make, for all or for some of them.
 #[derive(Default)]
 struct Pieces {
-    people: HashMap<Id, Arc<Person>>,
-    groups: HashMap<Id, Arc<Group>>,
-    places: HashMap<Id, Arc<Place>>,
+    people: ById<Person>,
+    groups: ById<Group>,
+    places: ById<Place>,
 }
 
 /// Which rows to read of a kind: those of these ids, or all.
@@ -130,7 +130,7 @@ async fn application_credentials(
     conn: &mut Conn,
     known: &mut Interner,
     which: Which<'_>,
-) -> Result<HashMap<Id, Arc<ApplicationCredential>>> {
+) -> Result<ById<ApplicationCredential>> {
     let rows = db::application_credentials::some(conn, which).await?;
     let ids: Vec<String> = rows.iter().flat_map(|row| row.access_rules.clone().unwrap_or_default()).collect();
     let rules = match which {
@@ -144,7 +144,7 @@ async fn application_credentials(
             (rule.id.as_str(), AccessRule { service, method, path })
         })
         .collect();
-    let mut made = HashMap::new();
+    let mut made = ById::new();
     for row in rows {
         let own = row.access_rules.as_ref();
         let own = own.map(|ids| ids.iter().filter_map(|id| rules.get(id.as_str()).cloned()).collect());
@@ -162,7 +162,7 @@ async fn application_credentials(
     Ok(made)
 }
 
-async fn trusts(conn: &mut Conn, known: &mut Interner, which: Which<'_>) -> Result<HashMap<Id, Arc<Trust>>> {
+async fn trusts(conn: &mut Conn, known: &mut Interner, which: Which<'_>) -> Result<ById<Trust>> {
     let rows = db::trusts::some(conn, which).await?;
     Ok(rows.into_iter().map(|row| (known.intern(&row.id), Arc::new(row))).collect())
 }
@@ -251,7 +251,7 @@ impl Snapshot {
 }
 
 /// Puts what was read in the place of what was touched; what was not found is gone.
-fn replace<T>(all: &mut Arc<HashMap<Id, Arc<T>>>, touched: &[String], read: HashMap<Id, Arc<T>>) {
+fn replace<T>(all: &mut Arc<ById<T>>, touched: &[String], read: ById<T>) {
     if touched.is_empty() {
         return;
     }
