@@ -21,8 +21,11 @@ use crate::coalesced::within;
 use crate::migrate::{self, Migrations};
 use crate::query::{Query, database, query};
 
-/// How often a write runs again after the database could not serialize it.
-const ATTEMPTS: u32 = 20;
+/// How often a write runs again after the database could not serialize it: many writers of one place need as many.
+const ATTEMPTS: u32 = 60;
+
+/// The longest pause before a write runs again, in milliseconds. All pauses together stay below the limit of a request.
+const PAUSE_MAX: u64 = 250;
 
 /// How long a statement may take on PostgreSQL, and how long one waits for a connection to it: a server that holds
 /// connections and does not answer must not hold requests too. SQLite is this process, and its queue is fair.
@@ -213,9 +216,16 @@ impl Db {
             match self.attempt(cx, grant, condition, &work).await {
                 Err(error) if is_serialization(&error) && attempt < ATTEMPTS => {
                     tracing::debug!(attempt, verb = grant.verb(), "write runs again");
-                    // An uneven pause lets one of the rivals finish first.
-                    tokio::time::sleep(Duration::from_millis(u64::from(attempt * attempt * 7 % 37))).await;
+                    // An uneven pause that grows lets one of the rivals finish first, however slow the machine is.
+                    let longest = PAUSE_MAX.min(4 << attempt.min(6));
+                    let share = u64::from(u16::from_be_bytes(cx.bytes()));
+                    tokio::time::sleep(Duration::from_millis(longest * share >> 16)).await;
                     attempt += 1;
+                }
+                Err(error) if is_serialization(&error) => {
+                    return Err(
+                        Error::unavailable("Too many change the same at once; try again.").because(error)
+                    );
                 }
                 other => return other,
             }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use hanse_core::{Cx, Direction, Error, Kind, Page};
 use hanse_policy::{Grant, Rule, Verb};
 use hanse_store::audit::{LEFT_OUT, STRANGERS_PER_MINUTE, STRANGERS_PER_SOURCE};
-use hanse_store::{Db, Flag, Json, MIGRATIONS, Migration, Migrations, Select, query};
+use hanse_store::{Db, Engine, Flag, Json, MIGRATIONS, Migration, Migrations, Select, query};
 use hanse_testkit::{context, databases};
 
 const THINGS: Migrations = Migrations {
@@ -145,6 +145,30 @@ async fn a_name_that_a_stranger_made_up_is_kept_short_and_printable() {
         names.sort();
         let expected = ["a\u{fffd}b\u{fffd}\u{fffd}[2J".to_owned(), "ä".repeat(256) + "…"];
         assert_eq!(names, expected, "{}", test.engine);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_that_many_others_get_in_the_way_of_runs_until_it_is_through_or_says_why() {
+    let (cx, _) = context();
+    for test in databases(&cx, ALL).await {
+        if test.db.engine() != Engine::Postgres {
+            continue;
+        }
+        for (failures, expected) in [(25, Ok(())), (u32::MAX, Err(Kind::Unavailable))] {
+            let ran = AtomicU32::new(0);
+            let ran = &ran;
+            let grant = Grant::operator(&cx, WRITE, "x");
+            let written = test.db.write(&cx, &grant, |tx| {
+                Box::pin(async move {
+                    if ran.fetch_add(1, Ordering::Relaxed) < failures {
+                        query("DO $$ BEGIN RAISE SQLSTATE '40001'; END $$").execute(tx).await?;
+                    }
+                    Ok(())
+                })
+            });
+            assert_eq!(written.await.map_err(|error| error.kind()), expected);
+        }
     }
 }
 
