@@ -132,7 +132,6 @@ fn configuration(directory: &Path, settings: &Settings) -> String {
          [identity]\npassword_hash_rounds = {}\n\
          [cache]\nenabled = true\nbackend = dogpile.cache.memory\n\
          [auth]\nmethods = password,token,application_credential,totp,ec2credential\n\
-         [security_compliance]\nlockout_failure_attempts = 2\nlockout_duration = 5\nunique_last_password_count = 2\n\
          [api]\nresponse_validation = ignore\n",
         settings.hash_rounds
     )

@@ -62,7 +62,8 @@ fn run(what: What) -> Result<()> {
         bail!("something is missing: see above");
     }
     end_children_when_told_to_end()?;
-    let cloud = Cloud::new("conformance", CONFIG);
+    let config = if matches!(what, What::Tempest { .. }) { tempest::CONFIG } else { CONFIG };
+    let cloud = Cloud::new("conformance", config);
     cloud.hanse_ok(&["up"]);
     match what {
         What::Tempest { only, report } => {

@@ -19,6 +19,17 @@ const CONCURRENCY: &str = "2";
 /// A run that is longer hangs.
 const SECONDS: &str = "2400";
 
+/// No guests; and two wrong passwords lock an account for five seconds, and the last two passwords must not come again,
+/// which is what `tempest.conf` is told.
+pub const CONFIG: &str = "\
+[hypervisor]
+driver = \"sim\"
+
+[identity]
+lockout_failure_attempts = 2
+lockout_duration_seconds = 5
+unique_last_password_count = 2";
+
 /// All tests of identity, as a regular expression.
 pub const IDENTITY: &str = r"^tempest\.api\.identity\.";
 

@@ -8,7 +8,7 @@ fn the_identity_tests_of_tempest_pass_and_those_of_scs_0128_are_among_them() {
     if !possible() {
         return;
     }
-    let cloud = Cloud::new("tempest", CONFIG);
+    let cloud = Cloud::new("tempest", tempest::CONFIG);
     cloud.hanse_ok(&["up"]);
     let run = tempest::run(&cloud, &[tempest::IDENTITY.to_owned()]).unwrap();
     assert_eq!(run.count("fail") + run.count("skip"), 0, "{}", run.remarks());
