@@ -9,7 +9,7 @@ mod latest;
 mod load;
 mod rights;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use hanse_core::Timestamp;
@@ -102,8 +102,9 @@ pub(crate) struct KnownRole {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Snapshot {
     revision: i64,
-    people: Arc<HashMap<Id, Arc<Person>>>,
-    groups: Arc<HashMap<Id, Arc<Group>>>,
+    /// In the order of lists, so that a page begins where it begins.
+    people: Arc<BTreeMap<Id, Arc<Person>>>,
+    groups: Arc<BTreeMap<Id, Arc<Group>>>,
     places: Arc<HashMap<Id, Arc<Place>>>,
     roles: Arc<HashMap<Id, KnownRole>>,
     catalog: Arc<Listing>,

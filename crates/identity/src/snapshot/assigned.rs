@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use super::{Assigned, Id, Person, Snapshot};
+use super::{Assigned, Id, Person, SiteKind, Snapshot};
 use crate::model::{Assignment, Holder, Site};
 
 #[derive(Debug, Default)]
@@ -70,27 +70,28 @@ impl Snapshot {
         found
     }
 
-    /// Who may be in the list, in its order, from the holder of the marker on.
-    fn holders(&self, filter: &Filter, marker: Option<&str>) -> Vec<Holder> {
-        let mut holders: Vec<Holder> = match (&filter.user_id, &filter.group_id) {
-            (Some(user), _) => vec![Holder::User(user.clone())],
-            (None, Some(group)) => vec![Holder::Group(group.clone())],
-            (None, None) => {
-                let groups = self.groups.keys().filter(|_| !filter.effective);
-                let groups = groups.map(|id| Holder::Group(id.to_string()));
-                groups.chain(self.people.keys().map(|id| Holder::User(id.to_string()))).collect()
-            }
-        };
-        // As keys sort: the first character that differs decides, and '/' ends an id.
-        let place = |holder: &Holder| {
-            let (kind, id) = holder.columns();
-            format!("{kind}:{id}/")
-        };
-        holders.sort_by_cached_key(place);
-        if let Some(first) = marker.and_then(|marker| marker.split_inclusive('/').next()) {
-            holders.retain(|holder| place(holder).as_str() >= first);
+    /// Who may be in the list, in its order, from the holder of the marker on. Groups come first, and ids sort as keys
+    /// do: those of users and groups are digits and letters, of which none sorts before the '/' behind them.
+    fn holders<'s>(
+        &'s self,
+        filter: &'s Filter,
+        marker: Option<&str>,
+    ) -> Box<dyn Iterator<Item = Holder> + 's> {
+        match (&filter.user_id, &filter.group_id) {
+            (Some(user), _) => return Box::new(std::iter::once(Holder::User(user.clone()))),
+            (None, Some(group)) => return Box::new(std::iter::once(Holder::Group(group.clone()))),
+            (None, None) => {}
         }
-        holders
+        let first = marker.and_then(|marker| marker.split('/').next()).unwrap_or_default();
+        let from = |kind: &str| match first.strip_prefix(kind) {
+            Some(id) => Some(Id::from(id)),
+            None => (first < kind).then(|| Id::from("")),
+        };
+        let groups = from("group:").filter(|_| !filter.effective);
+        let groups = groups.into_iter().flat_map(|from| self.groups.range(from..));
+        let people = from("user:").into_iter().flat_map(|from| self.people.range(from..));
+        let groups = groups.map(|(id, _)| Holder::Group(id.to_string()));
+        Box::new(groups.chain(people.map(|(id, _)| Holder::User(id.to_string()))))
     }
 
     fn wanted(&self, filter: &Filter) -> Option<BTreeSet<Site>> {
@@ -150,8 +151,19 @@ impl<'s> Lines<'s> {
                 .is_none_or(|domain| self.snapshot.domain_of(site) == Some(domain))
     }
 
+    /// Whether it can come to something that is wanted, without looking far: of a filter by one place, most is refused.
+    fn may_want(&self, assigned: &Assigned) -> bool {
+        match self.wanted.as_ref().filter(|wanted| wanted.len() == 1).and_then(BTreeSet::first) {
+            Some(Site::Project(id) | Site::Domain(id)) => assigned.inherited || *assigned.place == **id,
+            Some(Site::System) => assigned.kind == SiteKind::System,
+            None => true,
+        }
+    }
+
     fn expand(&mut self, holder: &Holder, giver: &Holder, assigned: &Assigned, found: &mut BTreeSet<Held>) {
-        if self.filter.inherited.is_some_and(|wanted| wanted != assigned.inherited) {
+        if self.filter.inherited.is_some_and(|wanted| wanted != assigned.inherited)
+            || !self.may_want(assigned)
+        {
             return;
         }
         let through = line(giver, assigned);

@@ -1,6 +1,6 @@
 //! Reading a snapshot: whole, or what was touched since the last one.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use hanse_core::{Result, Timestamp};
@@ -45,8 +45,8 @@ impl Interner {
 /// What the rows of the tables make, for all or for some of them.
 #[derive(Default)]
 struct Pieces {
-    people: HashMap<Id, Arc<Person>>,
-    groups: HashMap<Id, Arc<Group>>,
+    people: BTreeMap<Id, Arc<Person>>,
+    groups: BTreeMap<Id, Arc<Group>>,
     places: HashMap<Id, Arc<Place>>,
 }
 
@@ -229,17 +229,17 @@ impl Snapshot {
         }
         if people.len() + groups.len() + places.len() > 0 {
             let made = pieces(conn, &mut known, Some(&people), Some(&groups), Some(&places)).await?;
-            replace(&mut next.people, &people, made.people);
-            replace(&mut next.groups, &groups, made.groups);
-            replace(&mut next.places, &places, made.places);
+            replace(&mut next.people, &people, made.people, |all, id| drop(all.remove(id)));
+            replace(&mut next.groups, &groups, made.groups, |all, id| drop(all.remove(id)));
+            replace(&mut next.places, &places, made.places, |all, id| drop(all.remove(id)));
         }
         if !credentials.is_empty() {
             let read = application_credentials(conn, &mut known, Some(&credentials)).await?;
-            replace(&mut next.application_credentials, &credentials, read);
+            replace(&mut next.application_credentials, &credentials, read, |all, id| drop(all.remove(id)));
         }
         if !entrusted.is_empty() {
             let read = trusts(conn, &mut known, Some(&entrusted)).await?;
-            replace(&mut next.trusts, &entrusted, read);
+            replace(&mut next.trusts, &entrusted, read, |all, id| drop(all.remove(id)));
         }
         if !keys.is_empty() {
             let all = Arc::make_mut(&mut next.ec2_credentials);
@@ -251,13 +251,16 @@ impl Snapshot {
 }
 
 /// Puts what was read in the place of what was touched; what was not found is gone.
-fn replace<T>(all: &mut Arc<HashMap<Id, Arc<T>>>, touched: &[String], read: HashMap<Id, Arc<T>>) {
+fn replace<M>(all: &mut Arc<M>, touched: &[String], read: M, remove: impl Fn(&mut M, &str))
+where
+    M: Clone + IntoIterator + Extend<M::Item>,
+{
     if touched.is_empty() {
         return;
     }
     let all = Arc::make_mut(all);
     for id in touched {
-        all.remove(id.as_str());
+        remove(all, id);
     }
     all.extend(read);
 }
