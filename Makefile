@@ -4,8 +4,9 @@ TOOLS := $(CURDIR)/.tools
 export PATH := $(TOOLS)/bin:$(PATH)
 export HANSE_TOOLS := $(TOOLS)/bin
 export CARGO_INCREMENTAL := 0
+FUZZ_SECONDS ?= 60
 
-.PHONY: help up test check unit e2e tools packages toolchain bench bench-keystone \
+.PHONY: help up test check unit e2e tools packages toolchain bench bench-keystone fuzz \
   conformance conformance-identity conformance-tools docs clean
 
 help: ## Show this list
@@ -51,6 +52,15 @@ bench: toolchain packages ## Measure the release binary and print a table (BENCH
 bench-keystone: toolchain packages conformance-tools ## Measure Hanse and Keystone in turns and print a table
 	cargo build --release --package hanse --package hanse-conformance-tests
 	HANSE_BINARY=$(CURDIR)/target/release/hanse target/release/hanse-conformance bench
+
+fuzz: toolchain $(TOOLS)/bin/cargo-fuzz ## Let each fuzzer look for FUZZ_SECONDS (60); needs Rust's nightly
+	for target in payload sealed query body; do \
+	  cargo +nightly fuzz run $$target fuzz/corpus/$$target $$(ls -d fuzz/seeds/$$target 2>/dev/null) -- \
+	    -max_total_time=$(FUZZ_SECONDS) -max_len=4096 -timeout=10 -print_final_stats=1 || exit 1; \
+	done
+
+$(TOOLS)/bin/cargo-fuzz:
+	cargo install cargo-fuzz --version 0.13.2 --locked --root $(TOOLS)
 
 tools: .tools/done ## Install the clients and test tools from PyPI into .tools
 

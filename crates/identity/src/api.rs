@@ -18,6 +18,9 @@ mod trusts;
 mod users;
 mod versions;
 
+#[cfg(fuzzing)]
+pub(crate) use auth::Request as AuthRequest;
+
 use axum::Router;
 use axum::routing::{get, post};
 

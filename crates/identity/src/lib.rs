@@ -17,6 +17,9 @@ mod delegation;
 mod domain_config;
 mod existing;
 mod filters;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod groups;
 mod hierarchy;
 mod limits;

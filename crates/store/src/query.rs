@@ -117,7 +117,7 @@ impl Query {
 
     async fn run(self, conn: &mut Conn) -> Result<Result<u64, sqlx::Error>> {
         let limit = conn.limit();
-        let done = async { Ok(prepare(&self.sql, self.values).execute(conn.raw()).await) };
+        let done = async { Ok(prepare(&self.sql, self.values)?.execute(conn.raw()).await) };
         Ok(within(limit, done).await?.map(|done| done.rows_affected()))
     }
 
@@ -125,7 +125,7 @@ impl Query {
     /// An internal error if the database or the row type fails.
     pub async fn all<T: FromRow>(self, conn: &mut Conn) -> Result<Vec<T>> {
         let limit = conn.limit();
-        let rows = async { prepare(&self.sql, self.values).fetch_all(conn.raw()).await.map_err(database) };
+        let rows = async { prepare(&self.sql, self.values)?.fetch_all(conn.raw()).await.map_err(database) };
         let rows = within(limit, rows).await?;
         rows.into_iter().map(|row| T::from_row(&Row(row))).collect()
     }
@@ -135,7 +135,7 @@ impl Query {
     pub async fn optional<T: FromRow>(self, conn: &mut Conn) -> Result<Option<T>> {
         let limit = conn.limit();
         let row =
-            async { prepare(&self.sql, self.values).fetch_optional(conn.raw()).await.map_err(database) };
+            async { prepare(&self.sql, self.values)?.fetch_optional(conn.raw()).await.map_err(database) };
         let row = within(limit, row).await?;
         row.map(|row| T::from_row(&Row(row))).transpose()
     }
@@ -147,17 +147,24 @@ impl Query {
     }
 }
 
-fn prepare(sql: &str, values: Vec<Value>) -> sqlx::query::Query<'_, sqlx::Any, sqlx::any::AnyArguments> {
+type Prepared<'q> = sqlx::query::Query<'q, sqlx::Any, sqlx::any::AnyArguments>;
+
+/// # Errors
+/// 400 for a NUL in a text: PostgreSQL takes none, and what has one comes from outside.
+fn prepare(sql: &str, values: Vec<Value>) -> Result<Prepared<'_>> {
     let mut query = sqlx::query(AssertSqlSafe(sql));
     for value in values {
         query = match value {
+            Value::Text(Some(text)) if text.contains('\0') => {
+                return Err(Error::bad_request("A text must not contain a NUL character."));
+            }
             Value::Text(value) => query.bind(value),
             Value::Int(value) => query.bind(value),
             Value::Float(value) => query.bind(value),
             Value::Bytes(value) => query.bind(value),
         };
     }
-    query
+    Ok(query)
 }
 
 /// What a failure of the database is to us.

@@ -60,6 +60,18 @@ async fn what_is_written_is_read_back_in_every_column_type() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_text_with_a_nul_is_refused_before_an_engine_sees_it() {
+    let (cx, _) = context();
+    for test in databases(&cx, ALL).await {
+        let refused = insert(&test.db, &cx, "a", 1, Some("a\0b")).await.unwrap_err();
+        assert_eq!(refused.kind(), Kind::BadRequest, "{}", test.engine);
+        let mut conn = test.db.read().await.unwrap();
+        let looked = Select::from("slots", "id").eq("id", "\0").exists(&mut conn).await.unwrap_err();
+        assert_eq!(looked.kind(), Kind::BadRequest, "{}", test.engine);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_failed_write_leaves_nothing_and_a_done_one_leaves_its_audit_event() {
     let (cx, _) = context();
     for test in databases(&cx, ALL).await {

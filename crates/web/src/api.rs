@@ -88,13 +88,21 @@ fn without_slash_at_end(mut request: Request) -> Request {
     request
 }
 
+/// Whether a path says something once it is decoded. Else axum would answer, and in no API's form.
+fn is_text(path: &str) -> bool {
+    percent_encoding::percent_decode_str(path).decode_utf8().is_ok()
+}
+
 impl Around {
     async fn handle(&self, mut request: Request, next: Next) -> Response {
         let started = self.api.cx.now();
         let transfer = is_transfer(request.headers());
         let limit = if transfer { TRANSFER_LIMIT } else { TIME_LIMIT };
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-        let version = self.negotiate(request.headers());
+        let version = match is_text(&path) {
+            true => self.negotiate(request.headers()),
+            false => Err(Error::bad_request("The path is not UTF-8.")),
+        };
         let peer: Option<IpAddr> = request.extensions().get::<Peer>().map(|peer| peer.0);
         let cx = self.api.cx.request(limit).from_source(peer);
         let mut response = match &version {

@@ -1,6 +1,6 @@
 //! A client that costs little: HTTP/1.1 over TLS on connections that stay open.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
@@ -17,7 +17,7 @@ use hyper_util::rt::TokioIo;
 use rustls_pki_types::ServerName;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, MutexGuard};
 use tokio_rustls::TlsConnector;
 
 use crate::figures::quantile;
@@ -85,7 +85,7 @@ impl Call {
     }
 }
 
-struct Connection(SendRequest<Full<Bytes>>);
+pub struct Connection(SendRequest<Full<Bytes>>);
 
 impl Connection {
     async fn open(tls: &TlsConnector) -> Result<Connection> {
@@ -109,7 +109,7 @@ impl Connection {
         Ok(http::Response::from_parts(parts, body))
     }
 
-    async fn timed(&mut self, call: &Call) -> Result<Duration> {
+    pub async fn timed(&mut self, call: &Call) -> Result<Duration> {
         let start = Instant::now();
         self.send(call).await?;
         Ok(start.elapsed())
@@ -144,12 +144,14 @@ pub struct Session {
     pub catalog: Value,
 }
 
-/// The APIs of a cloud in whose network namespace we are.
+/// The APIs of a cloud, from within its network namespace.
 pub struct Api {
     /// The control plane's process.
     pub pid: u32,
     /// `clouds.yaml`, which is JSON.
     clouds: Value,
+    namespace: PathBuf,
+    tls: TlsConnector,
     connections: Mutex<Vec<Connection>>,
 }
 
@@ -158,17 +160,38 @@ impl Api {
         let operator = cloud.state().join("operator");
         let ca = read(&operator.join("ca.crt"))?;
         let tls = TlsConnector::from(hanse_crypto::client_config(&Cx::system(), &ca)?);
+        let namespace = cloud.namespace();
+        enter(&namespace)?;
         let connections = try_join_all((0..CONNECTIONS).map(|_| Connection::open(&tls))).await?;
         Ok(Api {
             pid: pid(cloud, "control_plane")?,
             clouds: serde_json::from_str(&read(&operator.join("clouds.yaml"))?)?,
+            namespace,
+            tls,
             connections: Mutex::new(connections),
         })
     }
 
+    /// One connection more than those that [`Api::load`] uses.
+    pub async fn connect(&self) -> Result<Connection> {
+        enter(&self.namespace)?;
+        Connection::open(&self.tls).await
+    }
+
+    /// The connections, opened anew where the cloud has closed one that was idle.
+    async fn pool(&self) -> Result<MutexGuard<'_, Vec<Connection>>> {
+        let mut pool = self.connections.lock().await;
+        for connection in pool.iter_mut() {
+            if connection.0.is_closed() {
+                *connection = self.connect().await?;
+            }
+        }
+        Ok(pool)
+    }
+
     /// One request, on one connection.
     pub async fn send(&self, call: &Call) -> Result<http::Response<Bytes>> {
-        self.connections.lock().await.first_mut().context("no connection")?.send(call).await
+        self.pool().await?.first_mut().context("no connection")?.send(call).await
     }
 
     pub async fn json(&self, call: &Call) -> Result<Value> {
@@ -177,7 +200,7 @@ impl Api {
 
     /// Makes `times` requests, on as many connections at once, and adds what they took to `cost`.
     pub async fn load(&self, call: &Call, times: usize, connections: usize, cost: &mut Cost) -> Result<()> {
-        let mut pool = self.connections.lock().await;
+        let mut pool = self.pool().await?;
         let left = AtomicUsize::new(times);
         let before = cpu(self.pid)?;
         let latencies = try_join_all(pool.iter_mut().take(connections).map(async |connection| {
@@ -200,9 +223,7 @@ impl Api {
         let domain = json!({ "id": auth["user_domain_id"] });
         let user = json!({ "name": auth["username"], "domain": domain, "password": auth["password"] });
         let project = json!({ "name": auth["project_name"], "domain": { "id": auth["project_domain_id"] } });
-        let identity = json!({ "methods": ["password"], "password": { "user": user } });
-        let body = json!({ "auth": { "identity": identity, "scope": { "project": project } } });
-        Call::post("/identity/v3/auth/tokens", &body, StatusCode::CREATED)
+        password(&user, Some(&json!({ "project": project })))
     }
 
     pub async fn session(&self, cloud: &str) -> Result<Session> {
@@ -226,6 +247,20 @@ impl Api {
     }
 }
 
+/// What logs a user in by password, for a scope or for nothing in particular.
+pub fn password(user: &Value, scope: Option<&Value>) -> Call {
+    let identity = json!({ "methods": ["password"], "password": { "user": user } });
+    let body = json!({ "auth": { "identity": identity, "scope": scope } });
+    Call::post("/identity/v3/auth/tokens", &body, StatusCode::CREATED)
+}
+
+/// What logs in by an application credential.
+pub fn credential(id: &Value, secret: &Value) -> Call {
+    let credential = json!({ "id": id, "secret": secret });
+    let identity = json!({ "methods": ["application_credential"], "application_credential": credential });
+    Call::post("/identity/v3/auth/tokens", &json!({ "auth": { "identity": identity } }), StatusCode::CREATED)
+}
+
 /// What gives another token for a token.
 pub fn rescope(token: &str, project_id: &str) -> Call {
     let body = json!({ "auth": {
@@ -233,6 +268,13 @@ pub fn rescope(token: &str, project_id: &str) -> Call {
         "scope": { "project": { "id": project_id } },
     }});
     Call::post("/identity/v3/auth/tokens", &body, StatusCode::CREATED)
+}
+
+/// From here on new sockets of this thread, the only one, are on the machine of that cloud.
+pub fn enter(namespace: &Path) -> Result<()> {
+    let file = std::fs::File::open(namespace).context("cannot open the network namespace")?;
+    nix::sched::setns(file, nix::sched::CloneFlags::CLONE_NEWNET)
+        .context("cannot enter the network namespace")
 }
 
 fn read(path: &Path) -> Result<String> {

@@ -4,9 +4,11 @@
 //! Nothing is asserted, and nothing is left behind.
 
 mod client;
+mod crush;
 mod figures;
 mod guests;
 mod logins;
+mod people;
 mod process;
 mod servers;
 mod start;
@@ -15,7 +17,7 @@ mod writes;
 
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use clap::{Parser, ValueEnum};
 use hanse_e2e::Cloud;
 use tokio::signal::unix::{SignalKind, signal};
@@ -45,7 +47,8 @@ struct Options {
     /// Leave this out; may be given more than once
     #[arg(long, value_enum, value_name = "PART")]
     skip: Vec<Part>,
-    /// How many of the cheapest requests; of dearer things a fixed part of it is done: rescopes 1/10, writes 1/50,
+    /// How many of the cheapest requests; of dearer things a fixed part of it is done: rescopes, logins
+    /// with an application credential and validations beside a crush of logins 1/10, writes 1/50, password
     /// logins 1/500
     #[arg(long, default_value_t = 50_000, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     requests: u64,
@@ -63,10 +66,14 @@ enum Part {
     Start,
     /// From nothing to a guest that answers ssh, beside the same disk under QEMU alone, and the memory with a guest
     Guests,
-    /// Validating and rescoping tokens
+    /// Validating and rescoping tokens, and logging in with an application credential
     Tokens,
     /// Logging in with a password
     Logins,
+    /// Validating tokens while 50 clients log in with passwords
+    Crush,
+    /// Lists of identity with 10,000 users who hold 100,000 roles, and the memory of all these
+    People,
     /// Transactions on SQLite and PostgreSQL
     Writes,
     /// Creating and listing servers
@@ -129,10 +136,9 @@ async fn measure(options: &Options) -> Result<Vec<Line>> {
         eprintln!("guests");
         lines.extend(guests::measure(options.idle_seconds).await?);
     }
-    if [Part::Tokens, Part::Logins, Part::Servers].iter().any(|part| options.wants(*part)) {
+    if [Part::Tokens, Part::Logins, Part::Crush, Part::Servers].iter().any(|part| options.wants(*part)) {
         let cloud = Cloud::new("bench", start::SIM);
         cloud.hanse_ok(&["up"]);
-        enter(&cloud)?;
         let api = Api::of(&cloud).await?;
         if options.wants(Part::Tokens) {
             eprintln!("tokens");
@@ -142,21 +148,22 @@ async fn measure(options: &Options) -> Result<Vec<Line>> {
             eprintln!("logins");
             lines.extend(logins::measure(&api, options).await?);
         }
+        if options.wants(Part::Crush) {
+            eprintln!("crush");
+            lines.extend(crush::measure(&api, options).await?);
+        }
         if options.wants(Part::Servers) {
             eprintln!("servers");
             lines.extend(servers::measure(&api, options.servers).await?);
         }
+    }
+    if options.wants(Part::People) {
+        eprintln!("people");
+        lines.extend(people::measure().await?);
     }
     if options.wants(Part::Writes) {
         eprintln!("writes");
         lines.extend(writes::measure(options).await?);
     }
     Ok(lines)
-}
-
-/// From here on this process talks to the cloud as a client on the cloud's own machine does.
-fn enter(cloud: &Cloud) -> Result<()> {
-    let file = std::fs::File::open(cloud.namespace()).context("cannot open the network namespace")?;
-    nix::sched::setns(file, nix::sched::CloneFlags::CLONE_NEWNET)
-        .context("cannot enter the network namespace")
 }

@@ -2,18 +2,21 @@
 
 use std::cell::Cell;
 use std::fmt::Write as _;
+use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use futures_util::future::try_join_all;
 use hanse_core::Cx;
-use hanse_e2e::Cloud;
+use hanse_e2e::{Cloud, crowd};
 use nix::unistd::{SysconfVar, sysconf};
 use serde_json::{Value, json};
 use tokio_rustls::TlsConnector;
 
 use crate::client::{Call, Connection};
 use crate::keystone::{ADDRESS, Keystone, Settings};
+use crate::{environment, finish};
 
 /// What is compared is done in turns, so that a noisy neighbour disturbs both alike.
 const ROUNDS: usize = 5;
@@ -36,6 +39,7 @@ struct Cost {
 }
 
 /// What is measured, and how many of it in a round: of Hanse, and of Keystone, which is slower.
+#[derive(Clone, Copy)]
 struct Kind {
     title: &'static str,
     hanse: usize,
@@ -47,9 +51,29 @@ const RESCOPE: Kind = Kind { title: "token for a token (rescope)", hanse: 1_000,
 const CREDENTIAL: Kind = Kind { title: "login with an application credential", hanse: 1_000, keystone: 10 };
 const PASSWORD: Kind = Kind { title: "login with a password", hanse: 40, keystone: 10 };
 
+/// Lists of a hundred users, which is all that Keystone is configured to show of them, and of what one user holds and
+/// what is held on one project, of so many users.
+const USERS: usize = 10_000;
+const LISTS: [(Kind, &str); 4] = [
+    (Kind { title: "100 of 10,000 users", hanse: 200, keystone: 10 }, "/users?limit=100"),
+    (Kind { title: "one of 10,000 users, by name", hanse: 1_000, keystone: 40 }, "/users?name=user-7"),
+    (
+        Kind { title: "effective assignments of one user, of 100,000", hanse: 1_000, keystone: 10 },
+        "/role_assignments?effective&user.id=00000000000000000000000000000007",
+    ),
+    (
+        Kind { title: "effective assignments on one project, of 100,000", hanse: 100, keystone: 4 },
+        "/role_assignments?effective&scope.project.id=000000000000000000000000000f4244",
+    ),
+];
+
 /// Measures both and returns a Markdown table.
 pub fn run(cloud: &Cloud) -> Result<String> {
     let keystone = Keystone::start(cloud, &Settings::USUAL)?;
+    sql(&keystone.database(), &crowd::keystone(USERS))?;
+    cloud.hanse_ok(&["down"]);
+    sql(&cloud.state().join("control/state.db"), &crowd::hanse(USERS))?;
+    cloud.hanse_ok(&["up"]);
     let ca = std::fs::read_to_string(cloud.state().join("operator/ca.crt"))?;
     let password = std::fs::read_to_string(cloud.state().join("operator/admin-password"))?;
     let hanse = Server {
@@ -69,12 +93,15 @@ pub fn run(cloud: &Cloud) -> Result<String> {
             "| what | Hanse CPU | Keystone CPU | ratio | Hanse p50 / p99 | Keystone p50 / p99 |\n\
              | --- | --- | --- | --- | --- | --- |\n",
         );
-        for (kind, ours, theirs) in [
+        let mut pairs = vec![
             (VALIDATION, Ok(&ours.validation), Ok(&theirs.validation)),
             (RESCOPE, Ok(&ours.rescope), Ok(&theirs.rescope)),
             (CREDENTIAL, ours.credential.as_ref(), theirs.credential.as_ref()),
             (PASSWORD, Ok(&ours.password), Ok(&theirs.password)),
-        ] {
+        ];
+        let lists = LISTS.map(|(kind, path)| (kind, ours.list(path), theirs.list(path)));
+        pairs.extend(lists.iter().map(|(kind, ours, theirs)| (*kind, Ok(ours), Ok(theirs))));
+        for (kind, ours, theirs) in pairs {
             let (ours, theirs) = match (ours, theirs) {
                 (Ok(ours), Ok(theirs)) => (ours, theirs),
                 (Err(error), _) | (_, Err(error)) => {
@@ -131,9 +158,14 @@ struct Calls {
     rescope: Call,
     credential: Result<Call>,
     password: Call,
+    token: String,
 }
 
 impl Calls {
+    fn list(&self, path: &str) -> Call {
+        Call::get(path).token(&self.token)
+    }
+
     async fn prepare(server: &Server, password: &str) -> Result<Calls> {
         let mut connection = server.connection();
         let user = json!({ "name": "admin", "domain": { "id": "default" }, "password": password });
@@ -149,8 +181,21 @@ impl Calls {
             rescope: authenticate(&json!({ "methods": ["token"], "token": { "id": token } }), Some(&scope)),
             credential: credential(&mut connection, user, &token).await,
             password: login,
+            token,
         })
     }
+}
+
+/// Runs statements on a database of SQLite's, with what Keystone brings along.
+fn sql(database: &Path, statements: &[String]) -> Result<()> {
+    let program = "import sqlite3, sys\nwith sqlite3.connect(sys.argv[1]) as db:\n for one in sys.argv[2:]: db.execute(one)";
+    finish(
+        Command::new(environment("keystone").join("python"))
+            .args(["-c", program])
+            .arg(database)
+            .args(statements),
+    )?;
+    Ok(())
 }
 
 /// Makes an application credential; returns the login with it.

@@ -40,16 +40,20 @@ impl Call {
         }
     }
 
-    /// The validation of a token, by itself.
-    pub fn validation(token: &str) -> Call {
+    pub fn get(path: &str) -> Call {
         Call {
             method: Method::GET,
-            path: "/auth/tokens".to_owned(),
-            token: Some(token.to_owned()),
-            subject: Some(token.to_owned()),
+            path: path.to_owned(),
+            token: None,
+            subject: None,
             body: None,
             expected: StatusCode::OK,
         }
+    }
+
+    /// The validation of a token, by itself.
+    pub fn validation(token: &str) -> Call {
+        Call { subject: Some(token.to_owned()), ..Call::get("/auth/tokens").token(token) }
     }
 
     pub fn token(self, token: &str) -> Call {

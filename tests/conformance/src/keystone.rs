@@ -21,13 +21,15 @@ pub struct Settings {
     /// Cost of bcrypt; Keystone's own default is 12.
     pub hash_rounds: u32,
     pub processes: u32,
+    /// No list of users is longer. Keystone has no pages.
+    pub list_limit: u32,
 }
 
 impl Settings {
     /// To compare answers: the cheapest hash, and one process, whose cache in memory is never out of date.
-    pub const QUICK: Settings = Settings { hash_rounds: 4, processes: 1 };
-    /// As it is usually run.
-    pub const USUAL: Settings = Settings { hash_rounds: 12, processes: 2 };
+    pub const QUICK: Settings = Settings { hash_rounds: 4, processes: 1, list_limit: 1000 };
+    /// As it is usually run, with short lists.
+    pub const USUAL: Settings = Settings { hash_rounds: 12, processes: 2, list_limit: 100 };
 }
 
 /// A Keystone that runs until this is dropped.
@@ -67,6 +69,11 @@ impl Keystone {
         let children = read(Path::new(&format!("/proc/{master}/task/{master}/children")))?;
         let workers: Vec<u32> = children.split_whitespace().filter_map(|pid| pid.parse().ok()).collect();
         if workers.is_empty() { bail!("Keystone has no worker") } else { Ok(workers) }
+    }
+
+    /// Its database.
+    pub fn database(&self) -> PathBuf {
+        self.directory.join("keystone.db")
     }
 
     fn wait(&self, cloud: &Cloud, url: &str) -> Result<()> {
@@ -129,11 +136,11 @@ fn configuration(directory: &Path, settings: &Settings) -> String {
          [database]\nconnection = sqlite:///{directory}/keystone.db\nsqlite_synchronous = false\n\
          [fernet_tokens]\nkey_repository = {directory}/fernet\n\
          [credential]\nkey_repository = {directory}/credential\n\
-         [identity]\npassword_hash_rounds = {}\n\
+         [identity]\npassword_hash_rounds = {}\nlist_limit = {}\n\
          [cache]\nenabled = true\nbackend = dogpile.cache.memory\n\
          [auth]\nmethods = password,token,application_credential,totp,ec2credential\n\
          [api]\nresponse_validation = ignore\n",
-        settings.hash_rounds
+        settings.hash_rounds, settings.list_limit
     )
 }
 

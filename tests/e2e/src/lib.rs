@@ -3,6 +3,7 @@
 
 pub mod client;
 pub mod crash;
+pub mod crowd;
 pub mod guests;
 pub mod left_over;
 pub mod plane;

@@ -34,6 +34,13 @@ struct Auth {
     scope: Option<ScopeBody>,
 }
 
+impl Request {
+    /// What the token shall be good for, and what the user shows for it.
+    pub(crate) fn wanted(self) -> Result<(Want, Vec<Proof>)> {
+        Ok((want(self.auth.scope)?, self.auth.identity.proofs()?))
+    }
+}
+
 /// The data of methods that are not known is not looked at: naming them in `methods` is refused.
 #[derive(Deserialize)]
 struct IdentityBody {
@@ -300,8 +307,7 @@ pub(crate) async fn issue(
     params: Params,
     Body(request): Body<Request>,
 ) -> Reply<Response> {
-    let want = want(request.auth.scope)?;
-    let proofs = request.auth.identity.proofs()?;
+    let (want, proofs) = request.wanted()?;
     let receipt = headers.get(RECEIPT).and_then(|text| text.to_str().ok());
     let (token, opened) = match identity.issue(&open.cx, open.peer, proofs, receipt, want).await? {
         Issued::Token(token, opened) => (token, opened),

@@ -42,7 +42,7 @@ impl Receipt {
         bytes
     }
 
-    fn decode(bytes: &[u8]) -> Option<Receipt> {
+    pub(crate) fn decode(bytes: &[u8]) -> Option<Receipt> {
         let mut reader = Reader::new(bytes);
         if reader.byte()? != MARK {
             return None;

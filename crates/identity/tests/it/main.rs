@@ -9,6 +9,7 @@ mod delegation;
 mod discovery;
 mod engine;
 mod escalation;
+mod fuzz;
 mod groups;
 mod hierarchy;
 mod limits;

@@ -8,7 +8,7 @@ use crate::cloud::{Cloud, PASSWORD, clouds, in_project};
 
 /// What nobody, a reader, a member, a manager (of another project than the objects belong to), the manager of another
 /// domain, a reader of the system and an admin get. `{project}`, `{user}`, … stand for objects that are none of theirs.
-const ROUTES: &[(&str, &str, [u16; 7])] = &[
+pub const ROUTES: &[(&str, &str, [u16; 7])] = &[
     ("GET", "", [300, 300, 300, 300, 300, 300, 300]),
     ("GET", "/v3", [200, 200, 200, 200, 200, 200, 200]),
     ("POST", "/v3/auth/tokens", [400, 400, 400, 400, 400, 400, 400]),
@@ -323,7 +323,7 @@ const ROUTES: &[(&str, &str, [u16; 7])] = &[
 ];
 
 /// A body that the route takes; names differ from call to call.
-fn body(method: &str, path: &str, number: usize, [service, project, user]: [&str; 3]) -> String {
+pub fn body(method: &str, path: &str, number: usize, [service, project, user]: [&str; 3]) -> String {
     let noun = path.split('/').nth(2).unwrap_or_default();
     let noun = if noun == "policies" { "policy" } else { noun.trim_end_matches('s') };
     let body = match (method, noun) {
@@ -379,7 +379,7 @@ fn body(method: &str, path: &str, number: usize, [service, project, user]: [&str
 }
 
 /// Objects of another domain, and what the braces stand for.
-async fn objects(cloud: &Cloud, admin: &str) -> Vec<(&'static str, String)> {
+pub async fn objects(cloud: &Cloud, admin: &str) -> Vec<(&'static str, String)> {
     let create = |noun: &'static str, body: Value| async move {
         let made =
             cloud.call("POST", &format!("/v3/{noun}s"), admin, json!({ noun: body })).await.expect(201);

@@ -71,7 +71,7 @@ impl Machine {
         let _dhcp = network(&place, &self.mac)?;
         let said = place.file("qemu.out");
         command.args(words).current_dir(place.file("")).stdout(Stdio::null()).stderr(File::create(&said)?);
-        crate::enter(&place)?;
+        crate::client::enter(&place.namespace())?;
         let start = Instant::now();
         let qemu = Running(command.spawn().context("cannot run QEMU")?);
         let answered = answer::wait(&place, GUEST, start).await;

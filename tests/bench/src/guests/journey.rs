@@ -45,7 +45,7 @@ pub async fn travel(cloud: &Cloud) -> Result<(Journey, u32)> {
     cloud.hanse_ok(&["up"]);
     let up = start.elapsed();
 
-    crate::enter(cloud)?;
+    crate::client::enter(&cloud.namespace())?;
     let user = User::log_in(cloud).await?;
     let image = user.upload(cloud).await?;
     let uploaded = start.elapsed();
