@@ -18,7 +18,7 @@ up: toolchain packages tools ## Build, start the cloud, boot a guest and reach i
 	cargo xtask guest-image
 	scripts/first-guest
 
-test: toolchain packages tools check unit e2e ## Run all tests
+test: toolchain packages tools check unit e2e conformance ## Run all tests
 
 check: toolchain tools ## Format, spelling, house rules, lints
 	cargo fmt --check
@@ -36,7 +36,7 @@ e2e: toolchain packages tools ## Real clients against the real binary
 	cargo xtask guest-image
 	HANSE_REQUIRED_TESTS=e2e,postgres cargo xtask with-postgres cargo nextest run --package hanse-e2e
 
-conformance: toolchain packages conformance-tools ## Tempest, the plugins of keystoneauth, the comparison with Keystone (not green yet)
+conformance: toolchain packages conformance-tools ## Tempest, the plugins of keystoneauth, the comparison with Keystone
 	cargo build --workspace --all-targets --quiet
 	HANSE_REQUIRED_TESTS=e2e,conformance cargo nextest run --package hanse-conformance-tests
 

@@ -22,7 +22,7 @@ mod versions;
 pub(crate) use auth::Request as AuthRequest;
 
 use axum::Router;
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 
 use crate::Identity;
 use crate::catalog::{Endpoint, EndpointGroup, Region, Service};
@@ -42,6 +42,7 @@ pub(crate) fn routes(identity: Identity) -> Router {
         .route("/v3/users", get(users::list).post(users::create))
         .route("/v3/users/{user}", get(users::show).patch(users::update).delete(users::delete))
         .route("/v3/users/{user}/password", post(users::change_password))
+        .route("/v3/users/{user}/tokens", delete(users::revoke_tokens))
         .route("/v3/users/{user}/projects", get(projects::list_of_user))
         .route("/v3/projects", get(projects::list).post(projects::create))
         .route("/v3/projects/{project}", get(projects::show).patch(projects::update).delete(projects::delete))

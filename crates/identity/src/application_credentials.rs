@@ -1,5 +1,7 @@
 //! Application credentials: a part of a user's power on one project, with a secret of its own.
 
+use std::collections::BTreeSet;
+
 use hanse_core::{Cx, Error, Kind, Page, Result, Secret, Timestamp, check_text};
 use hanse_crypto::secret_hash;
 use hanse_policy::{Caller, Delegation, Scope, Target};
@@ -9,7 +11,7 @@ use crate::Identity;
 use crate::db;
 use crate::db::revision::Touched;
 use crate::delegation::check_application_credentials;
-use crate::model::{User, checked_name, missing, unauthorized};
+use crate::model::{Role, User, checked_name, missing, unauthorized};
 use crate::row::row;
 use crate::snapshot::Snapshot;
 use crate::users::check_password;
@@ -308,6 +310,13 @@ pub(crate) async fn list(
     let (found, more) = select.page(&mut conn, page).await?;
     let rules = db::application_credentials::rules(&mut conn, user_id).await?;
     Ok((found.into_iter().map(|credential: ApplicationCredential| ruled(credential, &rules)).collect(), more))
+}
+
+/// The roles that stand in these.
+pub(crate) async fn roles(identity: &Identity, found: &[Ruled]) -> Result<Vec<Role>> {
+    let ids: BTreeSet<&String> = found.iter().flat_map(|(credential, _)| &credential.roles).collect();
+    let mut conn = identity.0.db.read().await?;
+    db::rows::select::<Role>().any("id", ids).all(&mut conn).await
 }
 
 fn ruled(credential: ApplicationCredential, all: &[AccessRule]) -> Ruled {

@@ -150,6 +150,9 @@ pub(crate) async fn create(
             Box::pin(async move {
                 let (_, site) = homes(tx, &assignment.holder, &assignment.site).await?;
                 let role = role(tx, &assignment.role_id).await?;
+                if !role.domain_id.is_empty() && site.is_none() {
+                    return Err(Error::bad_request("A role of a domain cannot be given on the system."));
+                }
                 if !role.domain_id.is_empty() && site.as_deref() != Some(role.domain_id.as_str()) {
                     return Err(Error::forbidden("The role belongs to another domain."));
                 }

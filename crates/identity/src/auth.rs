@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use hanse_core::{Cx, Error, Result, Secret, Timestamp};
-use hanse_policy::{Caller, Role, Target, TokenScope};
+use hanse_policy::{Caller, Delegation, Role, Target, TokenScope};
 use hanse_web::Authenticator;
 
 use crate::Identity;
@@ -98,7 +98,7 @@ impl Authenticator for Identity {
 }
 
 impl Identity {
-    pub(super) fn seal_token(&self, cx: &Cx, payload: &Payload) -> Result<String> {
+    pub(crate) fn seal_token(&self, cx: &Cx, payload: &Payload) -> Result<String> {
         self.0.tokens.seal(cx, payload)
     }
 
@@ -133,6 +133,7 @@ impl Identity {
     }
 
     /// Looks into a token for somebody who shows another: an admin, a service, or its own user.
+    /// One with access rules is shown to none but who says that they will enforce these (`knows_access_rules`).
     ///
     /// A service that began a long task for a user may finish it after the user's token has expired.
     pub(crate) async fn show_token(
@@ -141,9 +142,17 @@ impl Identity {
         caller: &Caller,
         subject: Option<&str>,
         allow_expired: bool,
+        knows_access_rules: bool,
     ) -> Result<Opened> {
         let late = if allow_expired { EXPIRED_WINDOW } else { Duration::ZERO };
         let opened = self.subject(cx, subject, late).await?;
+        let is_confined = matches!(
+            opened.caller.delegation,
+            Some(Delegation::ApplicationCredential { access_rules: Some(_), .. })
+        );
+        if is_confined && !knows_access_rules {
+            return Err(no_token());
+        }
         if caller.has_role("service") {
             return Ok(opened);
         }

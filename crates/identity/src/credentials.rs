@@ -2,7 +2,7 @@
 
 use hanse_core::{Cx, Error, Page, Result, Secret};
 use hanse_crypto::TotpKey;
-use hanse_policy::{Caller, Target, Verb};
+use hanse_policy::{Caller, Target};
 use hanse_web::Params;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -13,7 +13,7 @@ use crate::db;
 use crate::db::revision::Touched;
 use crate::delegation::require_primary;
 use crate::filters::by_text;
-use crate::model::{Project, User, missing, nullable};
+use crate::model::{Project, User, missing};
 use crate::row::row;
 use crate::verbs::{
     CREATE_CREDENTIAL, DELETE_CREDENTIAL, EC2_CREATE_CREDENTIAL, LIST_CREDENTIALS, SHOW_CREDENTIAL,
@@ -28,6 +28,8 @@ row! {
         kind: String,
         /// Sealed.
         blob: Vec<u8>,
+        /// Of an EC2 credential: see [`access_hash`].
+        access_hash: Option<String>,
     }
 }
 
@@ -36,6 +38,7 @@ pub(crate) const TOTP: &str = "totp";
 const BLOB_MAX: usize = 64 * 1024;
 /// How many a user may have.
 const EACH_MAX: usize = 1000;
+const CONFLICT: &str = "Conflict occurred attempting to store credential - Duplicate entry found.";
 
 /// A credential that is open.
 pub(crate) struct Opened {
@@ -52,29 +55,27 @@ pub(crate) struct Ec2Key {
 
 #[derive(Debug, Deserialize)]
 pub(crate) struct Create {
-    user_id: Option<String>,
+    user_id: String,
     project_id: Option<String>,
     #[serde(rename = "type")]
     kind: String,
     blob: Value,
 }
 
+/// Whose it is, for what and of which kind stays.
 #[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Update {
-    user_id: Option<String>,
-    #[serde(default, deserialize_with = "nullable")]
-    project_id: Option<Option<String>>,
-    #[serde(rename = "type")]
-    kind: Option<String>,
-    blob: Option<Value>,
+    blob: Value,
 }
 
 fn purpose(id: &str) -> String {
     format!("credentials.blob:{id}")
 }
 
-/// The id of the EC2 credential with that access key, so that it is found by it.
-pub(crate) fn ec2_id(access: &str) -> String {
+/// By what an EC2 credential is found, and its tokens hang on: they end when the access key changes. It is also the id
+/// that the credential got when it was made.
+pub(crate) fn access_hash(access: &str) -> String {
     Sha256::digest(access.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
@@ -105,8 +106,8 @@ fn text(blob: &Value) -> Result<Secret<String>> {
     Ok(Secret::new(text))
 }
 
-/// Checks what the kind demands and says under which id it lies.
-fn checked(kind: &str, blob: &Secret<String>, id: String) -> Result<String> {
+/// Checks what the kind demands, and says by what an EC2 credential is found.
+fn checked(kind: &str, blob: &Secret<String>) -> Result<Option<String>> {
     hanse_core::check_name("type", kind)?;
     match kind {
         EC2 => {
@@ -116,10 +117,10 @@ fn checked(kind: &str, blob: &Secret<String>, id: String) -> Result<String> {
             if key.access.is_empty() || key.access.len() > 255 || key.secret.expose().is_empty() {
                 return Err(Error::bad_request("Invalid blob in credential: access or secret is empty."));
             }
-            Ok(ec2_id(&key.access))
+            Ok(Some(access_hash(&key.access)))
         }
-        TOTP => TotpKey::parse(blob).map(|_| id),
-        _ => Ok(id),
+        TOTP => TotpKey::parse(blob).map(|_| None),
+        _ => Ok(None),
     }
 }
 
@@ -141,8 +142,7 @@ async fn store(identity: &Identity, cx: &Cx, grant: &hanse_policy::Grant, new: &
                 if db::credentials::count(tx, &new.user_id).await? >= EACH_MAX {
                     return Err(Error::forbidden(format!("A user has at most {EACH_MAX} credentials.")));
                 }
-                let conflict = "Conflict occurred attempting to store credential - Duplicate entry found.";
-                db::rows::insert(tx, grant, new, conflict).await?;
+                db::rows::insert(tx, grant, new, CONFLICT).await?;
                 Ok(((), db::revision::bump(tx, touched(new)).await?))
             })
         })
@@ -150,26 +150,26 @@ async fn store(identity: &Identity, cx: &Cx, grant: &hanse_policy::Grant, new: &
 }
 
 fn touched(credential: &Credential) -> Vec<Touched> {
-    // Tokens hang on EC2 credentials alone.
-    if credential.kind == EC2 { vec![Touched::Ec2Credential(credential.id.clone())] } else { Vec::new() }
+    credential.access_hash.iter().cloned().map(Touched::Ec2Credential).collect()
 }
 
 pub(crate) async fn create(identity: &Identity, cx: &Cx, caller: &Caller, new: Create) -> Result<Opened> {
     require_primary(caller, "credentials")?;
-    let user_id = new.user_id.unwrap_or_else(|| caller.user_id.clone());
     let blob = text(&new.blob)?;
-    let id = checked(&new.kind, &blob, cx.hex_id())?;
+    let access_hash = checked(&new.kind, &blob)?;
+    let id = access_hash.clone().unwrap_or_else(|| cx.hex_id());
     if new.kind == EC2 && new.project_id.is_none() {
         return Err(Error::bad_request("An EC2 credential is for a project."));
     }
-    let grant = caller.authorize(cx, CREATE_CREDENTIAL, target(&id, &user_id))?;
+    let grant = caller.authorize(cx, CREATE_CREDENTIAL, target(&id, &new.user_id))?;
     let sealed = identity.0.master.seal(cx, &purpose(&id), blob.expose().as_bytes())?;
     let credential = Credential {
         id,
-        user_id,
+        user_id: new.user_id,
         project_id: new.project_id,
         kind: new.kind,
         blob: sealed,
+        access_hash,
         created_at: cx.now(),
     };
     store(identity, cx, &grant, &credential).await?;
@@ -178,17 +178,16 @@ pub(crate) async fn create(identity: &Identity, cx: &Cx, caller: &Caller, new: C
 
 /// What a caller may see: their own, or all for admins. Not all for those who may only read: with what they would see
 /// here they could log in as anybody.
-async fn visible(identity: &Identity, caller: &Caller, verb: Verb, id: &str) -> Result<Opened> {
-    require_primary(caller, "credentials")?;
-    caller.scope(verb)?;
-    let mut conn = identity.0.db.read().await?;
-    let found: Option<Credential> = db::rows::find(&mut conn, id).await?;
+fn visible(identity: &Identity, caller: &Caller, found: Option<Credential>, id: &str) -> Result<Opened> {
     let found = found.filter(|found| caller.is_admin() || found.user_id == caller.user_id);
     open(identity, found.ok_or_else(|| missing("credential", id))?)
 }
 
 pub(crate) async fn show(identity: &Identity, caller: &Caller, id: &str) -> Result<Opened> {
-    visible(identity, caller, SHOW_CREDENTIAL, id).await
+    require_primary(caller, "credentials")?;
+    caller.scope(SHOW_CREDENTIAL)?;
+    let mut conn = identity.0.db.read().await?;
+    visible(identity, caller, db::rows::find(&mut conn, id).await?, id)
 }
 
 pub(crate) async fn list(
@@ -216,55 +215,38 @@ pub(crate) async fn update(
 ) -> Result<Opened> {
     let seen = show(identity, caller, id).await?;
     let grant = caller.authorize(cx, UPDATE_CREDENTIAL, target(id, &seen.credential.user_id))?;
-    // Whoever owns it may not make it another's, and what identifies it stays.
-    if change.user_id.as_ref().is_some_and(|user| *user != seen.credential.user_id) {
-        return Err(Error::forbidden("A credential cannot be given to another user."));
-    }
-    let blob = change.blob.as_ref().map(text).transpose()?;
-    let kind = change.kind.unwrap_or_else(|| seen.credential.kind.clone());
-    let now_blob = blob.clone().unwrap_or_else(|| seen.blob.clone());
-    if (kind == EC2) != (seen.credential.kind == EC2) || checked(&kind, &now_blob, id.to_owned())? != id {
-        return Err(Error::bad_request(
-            "The access key of an EC2 credential, and that it is one, cannot be changed.",
-        ));
-    }
-    let sealed = identity.0.master.seal(cx, &purpose(id), now_blob.expose().as_bytes())?;
-    let credential = Credential {
-        project_id: change.project_id.unwrap_or_else(|| seen.credential.project_id.clone()),
-        kind,
-        blob: sealed,
-        ..seen.credential
-    };
-    if credential.kind == EC2 && credential.project_id.is_none() {
-        return Err(Error::bad_request("An EC2 credential is for a project."));
-    }
+    let blob = text(&change.blob)?;
+    let access_hash = checked(&seen.credential.kind, &blob)?;
+    let sealed = identity.0.master.seal(cx, &purpose(id), blob.expose().as_bytes())?;
+    let credential = Credential { blob: sealed, access_hash, ..seen.credential };
     let (grant, row) = (&grant, &credential);
     identity
         .write(cx, grant, |tx| {
             Box::pin(async move {
-                db::rows::find::<Credential>(tx, id).await?.ok_or_else(|| missing("credential", id))?;
-                if let Some(id) = &row.project_id {
-                    db::rows::find::<Project>(tx, id).await?.ok_or_else(|| missing("project", id))?;
-                }
-                db::rows::update(tx, grant, row, "The credential exists already.").await?;
-                Ok(((), db::revision::bump(tx, touched(row)).await?))
+                let old: Credential =
+                    db::rows::find(tx, id).await?.ok_or_else(|| missing("credential", id))?;
+                db::rows::update(tx, grant, row, CONFLICT).await?;
+                // What hangs on the key of before ends.
+                let mut touched = touched(&old);
+                touched.extend(row.access_hash.clone().map(Touched::Ec2Credential));
+                Ok(((), db::revision::bump(tx, touched).await?))
             })
         })
         .await?;
-    Ok(Opened { credential, blob: now_blob })
+    Ok(Opened { credential, blob })
 }
 
 pub(crate) async fn delete(identity: &Identity, cx: &Cx, caller: &Caller, id: &str) -> Result<()> {
     let seen = show(identity, caller, id).await?;
     let grant = caller.authorize(cx, DELETE_CREDENTIAL, target(id, &seen.credential.user_id))?;
-    let (grant, row) = (&grant, &seen.credential);
+    let grant = &grant;
     identity
         .write(cx, grant, |tx| {
             Box::pin(async move {
-                if db::rows::delete::<Credential>(tx, grant).await? == 0 {
-                    return Err(missing("credential", id));
-                }
-                Ok(((), db::revision::bump(tx, touched(row)).await?))
+                let row: Credential =
+                    db::rows::find(tx, id).await?.ok_or_else(|| missing("credential", id))?;
+                db::rows::delete::<Credential>(tx, grant).await?;
+                Ok(((), db::revision::bump(tx, touched(&row)).await?))
             })
         })
         .await
@@ -280,7 +262,7 @@ pub(crate) async fn create_ec2(
 ) -> Result<Opened> {
     require_primary(caller, "EC2 credentials")?;
     let (access, secret) = (cx.hex_id(), Secret::new(cx.hex_id()));
-    let id = ec2_id(&access);
+    let id = access_hash(&access);
     let grant = caller.authorize(cx, EC2_CREATE_CREDENTIAL, target(&id, user_id))?;
     let snapshot = identity.0.snapshots.confirmed(cx).await?;
     let person = snapshot.person(user_id).ok_or_else(|| missing("user", user_id))?;
@@ -292,6 +274,7 @@ pub(crate) async fn create_ec2(
     let blob = Secret::new(json!({ "access": access, "secret": secret.expose() }).to_string());
     let credential = Credential {
         blob: identity.0.master.seal(cx, &purpose(&id), blob.expose().as_bytes())?,
+        access_hash: Some(id.clone()),
         id,
         user_id: user_id.to_owned(),
         project_id: Some(project_id.to_owned()),
@@ -322,11 +305,11 @@ pub(crate) async fn show_ec2(
     user_id: &str,
     access: &str,
 ) -> Result<Opened> {
-    let opened = visible(identity, caller, SHOW_CREDENTIAL, &ec2_id(access)).await?;
-    if opened.credential.user_id != user_id {
-        return Err(missing("credential", access));
-    }
-    Ok(opened)
+    require_primary(caller, "EC2 credentials")?;
+    caller.scope(SHOW_CREDENTIAL)?;
+    let mut conn = identity.0.db.read().await?;
+    let found = db::credentials::of_access(&mut conn, &access_hash(access)).await?;
+    visible(identity, caller, found.filter(|found| found.user_id == user_id), access)
 }
 
 pub(crate) async fn delete_ec2(

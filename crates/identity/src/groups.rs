@@ -235,10 +235,11 @@ pub(crate) async fn list_of_user(
     identity: &Identity,
     caller: &Caller,
     user_id: &str,
+    params: &Params,
     page: &Page,
 ) -> Result<(Vec<Group>, bool)> {
     let scope = caller.scope(LIST_GROUPS_FOR_USER)?;
     let mut conn = identity.0.db.read().await?;
     db::users::show(&mut conn, &scope, user_id).await?.ok_or_else(|| missing("user", user_id))?;
-    db::groups::of_user(&mut conn, user_id, page).await
+    db::groups::of_user(&mut conn, user_id, params, page).await
 }

@@ -69,6 +69,11 @@ pub const MIGRATIONS: Migrations = Migrations {
             name: "security_compliance",
             sql: include_str!("../migrations/0006_security_compliance.sql"),
         },
+        Migration {
+            version: 7,
+            name: "access_keys",
+            sql: include_str!("../migrations/0007_access_keys.sql"),
+        },
     ],
 };
 

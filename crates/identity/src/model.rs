@@ -206,7 +206,7 @@ pub(crate) fn set_options(options: &mut Attributes, changes: Attributes) -> Resu
                 options.insert(key, Value::Bool(flag));
             }
             ("immutable", _) => return Err(Error::bad_request("options.immutable must be true or false")),
-            _ => return Err(Error::not_implemented(format!("The option {key} is not supported."))),
+            _ => return Err(Error::bad_request(format!("The option {key} is not known."))),
         }
     }
     Ok(())

@@ -1,5 +1,7 @@
 //! Projects and domains, which are projects at the root.
 
+use std::collections::BTreeSet;
+
 use hanse_core::{Cx, Error, Kind, Page, Result, check_text};
 use hanse_policy::{Caller, Scope, Target, TokenScope};
 use hanse_store::{Conn, Tx};
@@ -33,6 +35,8 @@ pub(crate) struct Create {
     domain_id: Option<String>,
     parent_id: Option<String>,
     is_domain: Option<bool>,
+    /// The id that a new domain shall have, so that it is the same in several clouds.
+    explicit_domain_id: Option<String>,
     description: Option<String>,
     enabled: Option<bool>,
     #[serde(default)]
@@ -72,6 +76,9 @@ pub(crate) async fn create(identity: &Identity, cx: &Cx, caller: &Caller, new: C
     if new.is_domain == Some(true) {
         return create_domain(identity, cx, caller, new).await;
     }
+    if new.explicit_domain_id.is_some() {
+        return Err(Error::bad_request("A project that is no domain has no explicit_domain_id."));
+    }
     let home = new.domain_id.clone().unwrap_or_else(|| home_domain(caller));
     let grant = caller.authorize(cx, CREATE_PROJECT, Target::new(&id).in_domain(&home))?;
     let (parent_id, domain_id) = (new.parent_id.clone(), new.domain_id.clone());
@@ -108,11 +115,18 @@ pub(crate) async fn create_domain(
     caller: &Caller,
     new: Create,
 ) -> Result<Project> {
-    let grant = caller.authorize(cx, CREATE_DOMAIN, Target::new(cx.hex_id()))?;
+    caller.scope(CREATE_DOMAIN)?;
+    let id = new.explicit_domain_id.clone().map_or_else(|| Ok(cx.hex_id()), checked_id)?;
+    let grant = caller.authorize(cx, CREATE_DOMAIN, Target::new(id))?;
     if new.domain_id.is_some() || new.parent_id.is_some() {
         return Err(Error::bad_request("A domain has neither domain_id nor parent_id."));
     }
-    let domain = new.into_project(cx, grant.target().to_owned(), true)?;
+    let is_explicit = new.explicit_domain_id.is_some();
+    let mut domain = new.into_project(cx, grant.target().to_owned(), true)?;
+    if is_explicit {
+        // A domain that had the id before has had fewer epochs: its tokens stay dead.
+        domain.token_epoch = cx.now().seconds();
+    }
     let (new, grant) = (&domain, &grant);
     identity
         .write(cx, grant, |tx| {
@@ -149,6 +163,14 @@ impl Create {
 
 fn touched(grant: &hanse_policy::Grant) -> Vec<Touched> {
     vec![Touched::Place(grant.target().to_owned())]
+}
+
+/// An id as we make them.
+fn checked_id(id: String) -> Result<String> {
+    if id.len() == 32 && id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
+        return Ok(id);
+    }
+    Err(Error::bad_request("explicit_domain_id must have 32 digits, hexadecimal and in lower case."))
 }
 
 /// Names of projects and domains are shorter than others (Keystone's columns).
@@ -479,6 +501,9 @@ pub(crate) async fn delete_domain(identity: &Identity, cx: &Cx, caller: &Caller,
 }
 
 pub(crate) fn checked_tags(tags: Vec<String>) -> Result<Vec<String>> {
+    if tags.iter().collect::<BTreeSet<_>>().len() < tags.len() {
+        return Err(Error::bad_request("a tag is there more than once"));
+    }
     if tags.len() > TAGS_MAX {
         return Err(Error::bad_request(format!("a project has at most {TAGS_MAX} tags")));
     }

@@ -223,9 +223,9 @@ pub(crate) async fn imply(
                         "The role {implied} is named '{ADMIN}' and must not be implied by another."
                     )));
                 }
-                if !below.domain_id.is_empty() && above.domain_id != below.domain_id {
+                if !below.domain_id.is_empty() && above.domain_id.is_empty() {
                     return Err(Error::forbidden(
-                        "A role of one domain is implied only by roles of the same domain.",
+                        "A role of a domain is implied by roles of domains alone, not by one that is good in all.",
                     ));
                 }
                 if leads_to(&db::roles::implications(tx).await?, implied, prior) {

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use hanse_core::{Cx, Error, Page, Result, Secret};
 use hanse_crypto::PASSWORD_MAX;
 use hanse_policy::{Caller, Grant, Scope, Target, TokenScope};
+use hanse_store::Tx;
 use hanse_web::Params;
 use serde::Deserialize;
 use serde_json::Value;
@@ -16,12 +17,15 @@ use crate::compliance::{Failures, day};
 use crate::db;
 use crate::db::revision::Touched;
 use crate::db::users::Login;
+use crate::delegation::require_primary;
 use crate::model::{
     Attributes, Holder, User, check_same_domain, checked_extra, checked_name, missing, nullable, unauthorized,
 };
 use crate::projects::require_domain;
 use crate::token::Methods;
-use crate::verbs::{CHANGE_PASSWORD, CREATE_USER, DELETE_USER, LIST_USERS, SHOW_USER, UPDATE_USER};
+use crate::verbs::{
+    CHANGE_PASSWORD, CREATE_USER, DELETE_USER, LIST_USERS, REVOKE_TOKENS_FOR_USER, SHOW_USER, UPDATE_USER,
+};
 
 #[derive(Debug, Deserialize)]
 pub(crate) struct Create {
@@ -77,6 +81,7 @@ pub(crate) async fn create(identity: &Identity, cx: &Cx, caller: &Caller, new: C
         .write(cx, grant, |tx| {
             Box::pin(async move {
                 require_domain(tx, &new.domain_id).await?;
+                check_is_no_domain(tx, new.default_project_id.as_deref()).await?;
                 db::users::insert(tx, grant, new, password).await?;
                 Ok(((), db::revision::bump(tx, touched(grant)).await?))
             })
@@ -146,6 +151,7 @@ pub(crate) async fn update(
                     user.name.clone_from(name);
                 }
                 if let Some(project) = default_project_id {
+                    check_is_no_domain(tx, project.as_deref()).await?;
                     user.default_project_id.clone_from(project);
                 }
                 check_user_options(&mut user, options.clone())?;
@@ -238,6 +244,24 @@ pub(crate) async fn change_password(
         .await
 }
 
+/// Ends all tokens of a user. What they handed on, application credentials and trusts, stays; its tokens end.
+pub(crate) async fn revoke_tokens(identity: &Identity, cx: &Cx, caller: &Caller, id: &str) -> Result<()> {
+    // What was handed on must not throw its owner out.
+    require_primary(caller, "ending all tokens of a user")?;
+    let grant = caller.authorize(cx, REVOKE_TOKENS_FOR_USER, Target::new(id).of_user(id))?;
+    let grant = &grant;
+    identity
+        .write(cx, grant, |tx| {
+            Box::pin(async move {
+                if db::users::end_tokens(tx, grant).await? == 0 {
+                    return Err(missing("user", id));
+                }
+                Ok(((), db::revision::bump(tx, touched(grant)).await?))
+            })
+        })
+        .await
+}
+
 /// # Errors
 /// 400 if the new password is one of the last ones.
 async fn check_unique(identity: &Identity, login: &Login, new: &Secret<String>) -> Result<()> {
@@ -285,6 +309,15 @@ fn checked_default_project(id: Option<String>) -> Result<Option<String>> {
         hanse_core::check_text("default_project_id", id, 64)?;
     }
     Ok(id)
+}
+
+/// A default project may be one that is not there (any more), but no domain.
+async fn check_is_no_domain(tx: &mut Tx<'_>, default_project_id: Option<&str>) -> Result<()> {
+    let Some(id) = default_project_id else { return Ok(()) };
+    match db::projects::show(tx, &Scope::All, true, id).await? {
+        None => Ok(()),
+        Some(_) => Err(Error::bad_request("A domain cannot be the default project of a user.")),
+    }
 }
 
 /// Options that are true or false.

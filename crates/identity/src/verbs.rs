@@ -26,6 +26,7 @@ verbs! {
     DELETE_USER = "delete_user", DomainManager;
     CHANGE_PASSWORD = "change_password", Owner;
     RESET_PASSWORD = "reset_password", Admin;
+    REVOKE_TOKENS_FOR_USER = "revoke_tokens_for_user", Owner;
     LIST_USER_PROJECTS = "list_user_projects", OwnerOrDomainReader;
 
     CREATE_PROJECT = "create_project", DomainManager;
@@ -35,10 +36,10 @@ verbs! {
     UPDATE_PROJECT = "update_project", DomainManager;
     DELETE_PROJECT = "delete_project", DomainManager;
 
-    UPDATE_PROJECT_TAGS = "update_project_tags", Admin;
-    CREATE_PROJECT_TAG = "create_project_tag", Admin;
-    DELETE_PROJECT_TAGS = "delete_project_tags", Admin;
-    DELETE_PROJECT_TAG = "delete_project_tag", Admin;
+    UPDATE_PROJECT_TAGS = "update_project_tags", DomainManager;
+    CREATE_PROJECT_TAG = "create_project_tag", DomainManager;
+    DELETE_PROJECT_TAGS = "delete_project_tags", DomainManager;
+    DELETE_PROJECT_TAG = "delete_project_tag", DomainManager;
 
     CREATE_DOMAIN = "create_domain", Admin;
     SHOW_DOMAIN = "get_domain", Authenticated;

@@ -5,11 +5,17 @@ use std::convert::Infallible;
 use axum::extract::FromRequestParts;
 use hanse_core::{Direction, Error, Page, Result};
 use http::request::Parts;
-use percent_encoding::percent_decode_str;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+
+/// What stands in a query as it is (RFC 3986, "unreserved").
+const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// The decoded query of a request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Params(Vec<(String, String)>);
+pub struct Params {
+    query: String,
+    pairs: Vec<(String, String)>,
+}
 
 impl<S: Send + Sync> FromRequestParts<S> for Params {
     type Rejection = Infallible;
@@ -23,35 +29,35 @@ impl Params {
     pub fn parse(query: &str) -> Params {
         let decode =
             |text: &str| percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned();
-        Params(
-            query
-                .split('&')
-                .filter(|part| !part.is_empty())
-                .map(|part| {
-                    let (key, value) = part.split_once('=').unwrap_or((part, ""));
-                    (decode(key), decode(value))
-                })
-                .collect(),
-        )
+        let pairs = query.split('&').filter(|part| !part.is_empty()).map(|part| {
+            let (key, value) = part.split_once('=').unwrap_or((part, ""));
+            (decode(key), decode(value))
+        });
+        Params { query: query.to_owned(), pairs: pairs.collect() }
+    }
+
+    /// The query as it came, encoded as the client has done it.
+    pub fn query(&self) -> &str {
+        &self.query
     }
 
     /// The last value of a key.
     pub fn get(&self, key: &str) -> Option<&str> {
-        self.0.iter().rev().find(|(known, _)| known == key).map(|(_, value)| value.as_str())
+        self.pairs.iter().rev().find(|(known, _)| known == key).map(|(_, value)| value.as_str())
     }
 
     /// All values of a key.
     pub fn all(&self, key: &str) -> Vec<&str> {
-        self.0.iter().filter(|(known, _)| known == key).map(|(_, value)| value.as_str()).collect()
+        self.pairs.iter().filter(|(known, _)| known == key).map(|(_, value)| value.as_str()).collect()
     }
 
     /// Whether the key stands there, with a value or without (`?nocatalog`).
     pub fn has(&self, key: &str) -> bool {
-        self.0.iter().any(|(known, _)| known == key)
+        self.pairs.iter().any(|(known, _)| known == key)
     }
 
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0.iter().map(|(key, value)| (key.as_str(), value.as_str()))
+        self.pairs.iter().map(|(key, value)| (key.as_str(), value.as_str()))
     }
 
     /// A truth value as OpenStack clients write it.
@@ -78,9 +84,7 @@ impl Params {
 
     /// The query of the next page: this one, with another marker.
     pub fn with_marker(&self, marker: &str) -> String {
-        let encode = |text: &str| {
-            percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string()
-        };
+        let encode = |text: &str| utf8_percent_encode(text, ENCODED).to_string();
         let mut parts: Vec<String> = self
             .iter()
             .filter(|(key, _)| *key != "marker")
@@ -103,6 +107,9 @@ mod tests {
         assert!(params.has("nocatalog"));
         assert_eq!(params.flag("all_tenants").unwrap(), Some(true));
         assert_eq!(params.page(Direction::Ascending).unwrap().limit, 2);
+        assert_eq!(params.query(), "name=a%20b+c&status=x&status=y&nocatalog&limit=2&all_tenants=True");
+        let rest = "status=x&status=y&nocatalog=&limit=2&all_tenants=True&marker=m%2F1";
+        assert_eq!(params.with_marker("m/1"), format!("name=a%20b%20c&{rest}"));
         let next = Params::parse(&params.with_marker("m/1"));
         assert_eq!((next.get("marker"), next.get("name")), (Some("m/1"), Some("a b c")));
     }

@@ -8,6 +8,8 @@ use serde_json::{Map, Value, json};
 use super::{list, resource};
 use crate::Identity;
 use crate::application_credentials::{self as verbs, AccessRule, Create, Ruled};
+use crate::model::Role;
+use crate::resource::Resource;
 
 fn rule(identity: &Identity, rule: &AccessRule) -> Value {
     let own = json!({ "id": rule.id, "service": rule.service, "path": rule.path, "method": rule.method });
@@ -15,13 +17,9 @@ fn rule(identity: &Identity, rule: &AccessRule) -> Value {
     list::object(identity, &path, &Map::new(), own)
 }
 
-async fn view(identity: &Identity, call: &Call, (credential, rules): &Ruled) -> Reply<Value> {
-    let snapshot = identity.0.snapshots.current(&call.cx).await?;
-    let role = |id: &String| {
-        let known = snapshot.role(id)?;
-        let domain_id = crate::model::or_null(&known.domain_id);
-        Some(json!({ "id": id, "name": known.name, "domain_id": domain_id }))
-    };
+/// `roles` are all that there are in some.
+fn view(identity: &Identity, roles: &[Role], (credential, rules): &Ruled) -> Value {
+    let role = |id: &String| roles.iter().find(|role| role.id == *id).map(Resource::view);
     let roles: Vec<Value> = credential.roles.iter().filter_map(role).collect();
     let mut own = json!({
         "id": credential.id, "name": credential.name, "description": credential.description,
@@ -36,7 +34,7 @@ async fn view(identity: &Identity, call: &Call, (credential, rules): &Ruled) -> 
             .collect();
     }
     let path = format!("users/{}/application_credentials/{}", credential.user_id, credential.id);
-    Ok(list::object(identity, &path, &Map::new(), own))
+    list::object(identity, &path, &Map::new(), own)
 }
 
 pub(crate) async fn create(
@@ -47,7 +45,9 @@ pub(crate) async fn create(
 ) -> Reply<(StatusCode, Json<Value>)> {
     let new: Create = resource::inside(body, "application_credential")?;
     let made = verbs::create(&identity, &call.cx, &call.caller, &user, new).await?;
-    let mut shown = view(&identity, &call, &(made.credential, made.rules)).await?;
+    let ruled = [(made.credential, made.rules)];
+    let roles = verbs::roles(&identity, &ruled).await?;
+    let mut shown = view(&identity, &roles, &ruled[0]);
     // The only time that it is told.
     shown["secret"] = json!(made.secret.expose());
     Ok((StatusCode::CREATED, Json(json!({ "application_credential": shown }))))
@@ -64,8 +64,9 @@ pub(crate) async fn show(
     call: Call,
     Path(OfUser { user, id }): Path<OfUser>,
 ) -> Reply<Json<Value>> {
-    let found = verbs::show(&identity, &call.caller, &user, &id).await?;
-    Ok(Json(json!({ "application_credential": view(&identity, &call, &found).await? })))
+    let found = [verbs::show(&identity, &call.caller, &user, &id).await?];
+    let roles = verbs::roles(&identity, &found).await?;
+    Ok(Json(json!({ "application_credential": view(&identity, &roles, &found[0]) })))
 }
 
 pub(crate) async fn list(
@@ -76,10 +77,8 @@ pub(crate) async fn list(
 ) -> Reply<Json<Value>> {
     let page = list::page(&params)?;
     let (found, more) = verbs::list(&identity, &call.caller, &user, params.get("name"), &page).await?;
-    let mut rows = Vec::with_capacity(found.len());
-    for each in &found {
-        rows.push(view(&identity, &call, each).await?);
-    }
+    let roles = verbs::roles(&identity, &found).await?;
+    let rows = found.iter().map(|each| view(&identity, &roles, each)).collect();
     let path = format!("users/{user}/application_credentials");
     Ok(list::view(&identity, &params, &path, "application_credentials", rows, more))
 }

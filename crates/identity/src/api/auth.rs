@@ -20,6 +20,9 @@ pub(crate) const SUBJECT: HeaderName = HeaderName::from_static("x-subject-token"
 
 const RECEIPT: HeaderName = HeaderName::from_static("openstack-auth-receipt");
 
+/// The version of access rules that a service enforces; there is one, 1.0.
+const ACCESS_RULES: HeaderName = HeaderName::from_static("openstack-identity-access-rules");
+
 /// More methods than this at once are nobody's.
 const METHODS_MAX: usize = 8;
 
@@ -233,7 +236,7 @@ fn want(scope: Option<ScopeBody>) -> Result<Want> {
         Scope { trust: Some(trust), project: None, domain: None, system: None, unscoped: None } => {
             Ok(Want::Trust(checked("OS-TRUST:trust.id", trust.id)?))
         }
-        Scope { trust: Some(_), .. } => Err(Error::forbidden("A trust is a scope of its own.")),
+        Scope { trust: Some(_), .. } => Err(Error::bad_request("A trust is a scope of its own.")),
         Scope { project: Some(project), domain: None, system: None, unscoped: None, .. } => {
             Ok(Want::Project(named("project", project.id, project.name, project.domain)?))
         }
@@ -351,7 +354,10 @@ pub(crate) async fn show(
 ) -> Reply<Response> {
     let subject = subject(&headers);
     let allow_expired = params.flag("allow_expired")?.unwrap_or(false);
-    let opened = identity.show_token(&call.cx, &call.caller, subject, allow_expired).await?;
+    let version = headers.get(ACCESS_RULES).and_then(|version| version.to_str().ok()?.parse::<f32>().ok());
+    let knows_access_rules = version.is_some_and(|version| version >= 1.0);
+    let opened =
+        identity.show_token(&call.cx, &call.caller, subject, allow_expired, knows_access_rules).await?;
     let snapshot = identity.0.snapshots.current(&call.cx).await?;
     let body = view(&identity, &opened, (!params.has("nocatalog")).then_some(snapshot.catalog()));
     let token = subject.unwrap_or_default().to_owned();
@@ -378,7 +384,7 @@ pub(crate) async fn catalog(State(identity): State<Identity>, call: Call) -> Rep
     let snapshot = identity.0.snapshots.current(&call.cx).await?;
     let (caller, built_in) = (&call.caller, &identity.0.catalog);
     let catalog = snapshot.catalog().for_token(built_in, caller.project_id(), &caller.user_id);
-    Ok(Json(json!({ "catalog": catalog, "links": { "next": null, "self": link, "previous": null } })))
+    Ok(Json(json!({ "catalog": catalog, "links": { "self": link } })))
 }
 
 /// Whether the caller could have a token for the system.

@@ -73,7 +73,8 @@ pub(crate) async fn show_group_given(
 ) -> Reply<Json<Value>> {
     catalog::check::<EndpointGroup>(&identity, &call.caller, &project, &group).await?;
     let own = json!({ "endpoint_group_id": group, "project_id": project });
-    Ok(Json(json!({ "project_endpoint_group": own })))
+    let path = format!("OS-EP-FILTER/endpoint_groups/{group}/projects/{project}");
+    Ok(Json(json!({ "project_endpoint_group": list::object(&identity, &path, &Map::new(), own) })))
 }
 
 pub(crate) async fn give_group(

@@ -13,11 +13,11 @@ use serde_json::{Map, Value, json};
 use super::auth::{SUBJECT, view as token_view};
 use super::{list, resource};
 use crate::Identity;
-use crate::auth::Signed;
-use crate::credentials::{self as verbs, Create, Opened, Update, ec2_key};
+use crate::auth::{Opened, Signed};
+use crate::credentials::{self as verbs, Create, Update, ec2_key};
 
-fn view(identity: &Identity, opened: &Opened) -> Value {
-    let Opened { credential, blob } = opened;
+fn view(identity: &Identity, opened: &verbs::Opened) -> Value {
+    let verbs::Opened { credential, blob } = opened;
     let own = json!({
         "id": credential.id, "user_id": credential.user_id, "project_id": credential.project_id,
         "type": credential.kind, "blob": blob.expose(),
@@ -70,7 +70,7 @@ pub(crate) async fn delete(
     Ok(StatusCode::NO_CONTENT)
 }
 
-fn ec2_view(identity: &Identity, opened: &Opened) -> Result<Value> {
+fn ec2_view(identity: &Identity, opened: &verbs::Opened) -> Result<Value> {
     let (key, own) = (ec2_key(opened)?, &opened.credential);
     let shown = json!({
         "access": key.access, "secret": key.secret.expose(), "user_id": own.user_id,
@@ -140,11 +140,17 @@ fn signed<T: for<'de> Deserialize<'de>>(mut body: Map<String, Value>) -> Result<
     })
 }
 
-async fn identify(identity: &Identity, call: &Call, open: &Open, signed: Signed) -> Reply<Response> {
-    let (token, opened) = identity.identify(&call.cx, &call.caller, open.peer, signed).await?;
+/// Who signed the request, and what a token of theirs would say.
+async fn identify(
+    identity: &Identity,
+    call: &Call,
+    open: &Open,
+    signed: Signed,
+) -> Result<(Opened, Json<Value>)> {
+    let opened = identity.identify(&call.cx, &call.caller, open.peer, signed).await?;
     let snapshot = identity.0.snapshots.current(&call.cx).await?;
     let body = token_view(identity, &opened, Some(snapshot.catalog()));
-    Ok((StatusCode::OK, [(SUBJECT, token)], Json(body)).into_response())
+    Ok((opened, Json(body)))
 }
 
 pub(crate) async fn ec2_tokens(
@@ -154,15 +160,18 @@ pub(crate) async fn ec2_tokens(
     Body(body): Body<Map<String, Value>>,
 ) -> Reply<Response> {
     let request: Ec2Credentials = signed(body)?;
-    identify(&identity, &call, &open, Signed::Ec2(Box::new(request))).await
+    let (opened, body) = identify(&identity, &call, &open, Signed::Ec2(Box::new(request))).await?;
+    let token = identity.seal_token(&call.cx, &opened.payload)?;
+    Ok(([(SUBJECT, token)], body).into_response())
 }
 
+/// The service serves the one request and gets no token with which it could make others.
 pub(crate) async fn s3_tokens(
     State(identity): State<Identity>,
     call: Call,
     open: Open,
     Body(body): Body<Map<String, Value>>,
-) -> Reply<Response> {
+) -> Reply<Json<Value>> {
     let request: S3Credentials = signed(body)?;
-    identify(&identity, &call, &open, Signed::S3(request)).await
+    Ok(identify(&identity, &call, &open, Signed::S3(request)).await?.1)
 }

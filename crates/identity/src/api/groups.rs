@@ -30,8 +30,14 @@ pub(crate) async fn list_of_user(
     params: Params,
 ) -> Reply<Json<Value>> {
     let page = list::page(&params)?;
-    let (found, more) = groups::list_of_user(&identity, &call.caller, &user, &page).await?;
-    let rows = found.iter().map(|group| resource::view(&identity, group)).collect();
+    let (found, more) = groups::list_of_user(&identity, &call.caller, &user, &params, &page).await?;
+    let row = |group| {
+        let mut row = resource::view(&identity, group);
+        // Only federated users are members for a time.
+        row["membership_expires_at"] = Value::Null;
+        row
+    };
+    let rows = found.iter().map(row).collect();
     Ok(list::view(&identity, &params, &format!("users/{user}/groups"), "groups", rows, more))
 }
 

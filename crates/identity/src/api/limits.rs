@@ -26,9 +26,7 @@ pub(crate) async fn create<R: Resource>(
 ) -> Reply<(StatusCode, Json<Value>)> {
     let made: Vec<R> = create_many(&identity, &call.cx, &call.caller, bodies(body, R::PLURAL)?).await?;
     let rows: Vec<Value> = made.iter().map(|row| resource::view(&identity, row)).collect();
-    let link = identity.0.catalog.link(R::PLURAL);
-    let links = json!({ "self": link, "next": null, "previous": null });
-    Ok((StatusCode::CREATED, Json(json!({ R::PLURAL: rows, "links": links }))))
+    Ok((StatusCode::CREATED, Json(json!({ R::PLURAL: rows }))))
 }
 
 /// How limits are enforced.

@@ -38,7 +38,12 @@ pub(crate) fn after(
 ) -> Json<Value> {
     let link = identity.0.catalog.link(path);
     let next = marker.map(|marker| format!("{link}?{}", params.with_marker(marker)));
-    Json(json!({ noun: rows, "links": { "next": next, "self": link, "previous": null } }))
+    let own = if params.query().is_empty() { link } else { format!("{link}?{}", params.query()) };
+    let mut list = json!({ noun: rows, "links": { "next": next, "self": own, "previous": null } });
+    if marker.is_some() {
+        list["truncated"] = json!(true);
+    }
+    Json(list)
 }
 
 /// An object with its address, over whatever else the client attached to it.

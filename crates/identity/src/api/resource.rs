@@ -64,6 +64,10 @@ pub(crate) async fn update<R: Resource>(
     Path(id): Path<String>,
     Body(body): Body<Map<String, Value>>,
 ) -> Reply<Json<Value>> {
+    let asked = body.get(R::NOUN).and_then(|inner| inner.get("id"));
+    if asked.is_some_and(|asked| !asked.is_null() && *asked != id) {
+        return Err(Error::bad_request(format!("Cannot change the ID of a {}.", R::NOUN)).into());
+    }
     let change = inside(body, R::NOUN)?;
     let row: R = resource::update(&identity, &call.cx, &call.caller, &id, change).await?;
     Ok(Json(json!({ R::NOUN: view(&identity, &row) })))

@@ -80,6 +80,15 @@ pub(crate) async fn delete(
     Ok(StatusCode::NO_CONTENT)
 }
 
+pub(crate) async fn revoke_tokens(
+    State(identity): State<Identity>,
+    call: Call,
+    Path(id): Path<String>,
+) -> Reply<StatusCode> {
+    users::revoke_tokens(&identity, &call.cx, &call.caller, &id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
 pub(crate) async fn change_password(
     State(identity): State<Identity>,
     open: Open,

@@ -1,6 +1,7 @@
 use axum::Json;
 use axum::extract::State;
-use http::StatusCode;
+use axum::response::IntoResponse;
+use http::{StatusCode, header};
 use serde_json::{Value, json};
 
 use crate::Identity;
@@ -18,9 +19,10 @@ fn version(identity: &Identity) -> Value {
     })
 }
 
-pub(crate) async fn list(State(identity): State<Identity>) -> (StatusCode, Json<Value>) {
+pub(crate) async fn list(State(identity): State<Identity>) -> impl IntoResponse {
     let body = json!({ "versions": { "values": [version(&identity)] } });
-    (StatusCode::MULTIPLE_CHOICES, Json(body))
+    let location = [(header::LOCATION, identity.0.catalog.link(""))];
+    (StatusCode::MULTIPLE_CHOICES, location, Json(body))
 }
 
 pub(crate) async fn show(State(identity): State<Identity>) -> Json<Value> {

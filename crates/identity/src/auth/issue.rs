@@ -118,7 +118,8 @@ impl Identity {
                     let Some((id, trustor)) = trust else { return Ok(()) };
                     // Who has left lends nothing any more.
                     settle(tx, rules, now, trustor, None).await?;
-                    if db::trusts::consume(tx, id).await? { Ok(()) } else { Err(no_uses()) }
+                    // One that is used up is as one that ended.
+                    if db::trusts::consume(tx, id).await? { Ok(()) } else { Err(unauthorized()) }
                 })
             })
             .await
@@ -364,11 +365,6 @@ impl Identity {
             }
         }
     }
-}
-
-/// The answer to whoever comes to a trust that is used up.
-fn no_uses() -> Error {
-    Error::forbidden("The trust has no uses left.")
 }
 
 fn default_site(snapshot: &Snapshot, person: &Person) -> Option<Site> {

@@ -10,7 +10,7 @@ use hanse_policy::Caller;
 use super::Opened;
 use crate::Identity;
 use crate::brake::Key;
-use crate::credentials::{self, Credential, EC2, ec2_id, ec2_key};
+use crate::credentials::{self, Credential, access_hash, ec2_key};
 use crate::db;
 use crate::model::{Site, unauthorized};
 use crate::token::{AuditId, Delegated, Methods, Payload};
@@ -35,30 +35,29 @@ impl Signed {
 }
 
 impl Identity {
-    /// Says who signed a request. A service asks on behalf of whoever sent the request to it: a caller who is none
-    /// learns nothing and gets no token.
+    /// Says who signed a request, and with what power. A service asks on behalf of whoever sent the request to it: a
+    /// caller who is none learns nothing.
     pub(crate) async fn identify(
         &self,
         cx: &Cx,
         caller: &Caller,
         source: Option<IpAddr>,
         signed: Signed,
-    ) -> Result<(String, Opened)> {
+    ) -> Result<Opened> {
         caller.scope(VALIDATE_SIGNATURE)?;
         crate::delegation::require_primary(caller, "identifying others")?;
         let snapshot = self.0.snapshots.confirmed(cx).await?;
         let mut conn = self.0.db.read().await?;
-        let found: Option<Credential> = db::rows::find(&mut conn, &ec2_id(signed.access())).await?;
+        let access = access_hash(signed.access());
+        let found = db::credentials::of_access(&mut conn, &access).await?;
         drop(conn);
         // Only wrong ones are slowed down: the source is the gateway, and a right one must get through it.
         let refused = || async {
-            self.0
-                .brake
-                .begin(cx.now(), &Key::new(format!("signature {}", ec2_id(signed.access())), source))?;
-            self.note_refused(cx, &ec2_id(signed.access())).await?;
+            self.0.brake.begin(cx.now(), &Key::new(format!("signature {access}"), source))?;
+            self.note_refused(cx, &access).await?;
             Err(unauthorized())
         };
-        let Some(found) = found.filter(|found| found.kind == EC2) else { return refused().await };
+        let Some(found) = found else { return refused().await };
         let opened = credentials::open(self, found)?;
         let secret = ec2_key(&opened)?.secret;
         let (is_right, signed_at) = match &signed {
@@ -76,7 +75,7 @@ impl Identity {
         if signed_at.is_some_and(|at| cx.now() > at.plus(SIGNED_FOR) || at > cx.now().plus(SIGNED_FOR)) {
             return Err(Error::unauthorized("Credential is expired"));
         }
-        let Credential { id, user_id, project_id, .. } = opened.credential;
+        let Credential { user_id, project_id, .. } = opened.credential;
         let payload = Payload {
             methods: Methods::EC2_CREDENTIAL,
             user_id,
@@ -87,11 +86,10 @@ impl Identity {
             expires_at: cx.now().plus(self.0.settings.token_life),
             audit_id: AuditId(cx.bytes()),
             first_audit_id: None,
-            delegated: Delegated::Ec2Credential(id),
+            delegated: Delegated::Ec2Credential(access),
         };
         let opened = self.finish(cx, &snapshot, payload)?;
-        let token = self.seal_token(cx, &opened.payload)?;
         self.note_issued(cx, &opened, &opened.payload.user_id, None).await?;
-        Ok((token, opened))
+        Ok(opened)
     }
 }

@@ -50,6 +50,10 @@ impl EndpointGroup {
         for value in self.filters.values() {
             check_text("filters", value.as_str().unwrap_or_default(), 255)?;
         }
+        let interface = self.filters.get("interface");
+        if interface.is_some_and(|interface| !super::INTERFACES.iter().any(|known| interface == known)) {
+            return Err(Error::bad_request("filters.interface is one of admin, internal and public."));
+        }
         check_text("description", self.description.as_deref().unwrap_or_default(), 4096)?;
         Ok(self)
     }

@@ -47,6 +47,8 @@ impl Listing {
     /// As tokens carry it. Endpoints with a project in their path need a token for one.
     pub(crate) fn for_token(&self, built_in: &BuiltIn, project_id: Option<&str>, user_id: &str) -> Value {
         let given = project_id.and_then(|project| self.given(built_in, project));
+        // Who was given endpoints sees no service of which it has none.
+        let shows_empty = given.is_none();
         let endpoints = given.unwrap_or_else(|| self.endpoints(built_in));
         let mut services = built_in.services();
         services.extend(self.services.iter().cloned());
@@ -60,11 +62,11 @@ impl Listing {
         services
             .iter()
             .filter(|service| service.enabled)
-            .map(|service| {
+            .filter_map(|service| {
                 let own = endpoints.iter().filter(|each| each.enabled && each.service_id == service.id);
-                json!({
-                    "id": service.id, "type": service.kind, "name": service.name,
-                    "endpoints": own.filter_map(shown).collect::<Vec<Value>>(),
+                let own: Vec<Value> = own.filter_map(shown).collect();
+                (shows_empty || !own.is_empty()).then(|| {
+                    json!({ "id": service.id, "type": service.kind, "name": service.name, "endpoints": own })
                 })
             })
             .collect()

@@ -19,14 +19,20 @@ pub(crate) async fn count(conn: &mut Conn, user_id: &str) -> Result<usize> {
     Ok(usize::try_from(count).unwrap_or(usize::MAX))
 }
 
-/// The ids of the EC2 credentials among these, or of all, with their users.
-pub(crate) async fn ec2_owners(conn: &mut Conn, ids: Option<&[String]>) -> Result<Vec<(String, String)>> {
-    let select = hanse_store::Select::from("credentials", "id, user_id").eq("kind", "ec2");
-    let select = match ids {
-        None => select,
-        Some(ids) => select.any("id", ids),
-    };
-    select.all(conn).await
+/// The EC2 credential with the access key that has this hash.
+pub(crate) async fn of_access(conn: &mut Conn, access_hash: &str) -> Result<Option<Credential>> {
+    select::<Credential>().eq("access_hash", access_hash).optional(conn).await
+}
+
+/// The hashes of these access keys, or of all that there are, with the users that have them.
+pub(crate) async fn ec2_owners(conn: &mut Conn, hashes: Option<&[String]>) -> Result<Vec<(String, String)>> {
+    let select = hanse_store::Select::from("credentials", "access_hash, user_id");
+    match hashes {
+        None => select.and("access_hash IS NOT NULL"),
+        Some(hashes) => select.any("access_hash", hashes),
+    }
+    .all(conn)
+    .await
 }
 
 /// Takes a step of the one-time passwords of the user that the grant names; says whether it was unused and newer than

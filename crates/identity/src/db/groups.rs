@@ -7,6 +7,7 @@ use hanse_web::Params;
 
 use super::rows::select;
 use crate::model::{Group, User};
+use crate::resource::Resource;
 
 pub(crate) async fn some(conn: &mut Conn, ids: Option<&[String]>) -> Result<Vec<Group>> {
     match ids {
@@ -48,11 +49,15 @@ pub(crate) async fn users(
     super::users::narrowed(members, params)?.page(conn, page).await
 }
 
-pub(crate) async fn of_user(conn: &mut Conn, user_id: &str, page: &Page) -> Result<(Vec<Group>, bool)> {
-    select::<Group>()
-        .and_with("id IN (SELECT group_id FROM group_members WHERE user_id = ?)", [user_id])
-        .page(conn, page)
-        .await
+pub(crate) async fn of_user(
+    conn: &mut Conn,
+    user_id: &str,
+    params: &Params,
+    page: &Page,
+) -> Result<(Vec<Group>, bool)> {
+    let own =
+        select::<Group>().and_with("id IN (SELECT group_id FROM group_members WHERE user_id = ?)", [user_id]);
+    Group::filter(params, own)?.page(conn, page).await
 }
 
 pub(crate) async fn is_member(conn: &mut Conn, group_id: &str, user_id: &str) -> Result<bool> {

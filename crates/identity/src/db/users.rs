@@ -187,6 +187,14 @@ async fn store_password(tx: &mut Tx<'_>, grant: &Grant, new: &NewPassword<'_>, n
     Ok(())
 }
 
+/// Ends every token of the user that the grant names; says whether there is one, by 1 or 0.
+pub(crate) async fn end_tokens(tx: &mut Tx<'_>, grant: &Grant) -> Result<u64> {
+    query("UPDATE users SET token_epoch = token_epoch + 1 WHERE id = $1")
+        .bind(grant.target())
+        .execute(tx)
+        .await
+}
+
 /// Sets or removes the password; every token of the user ends.
 pub(crate) async fn set_password(
     tx: &mut Tx<'_>,
@@ -207,10 +215,7 @@ pub(crate) async fn set_password(
         .bind(new.kept)
         .execute(tx)
         .await?;
-    query("UPDATE users SET token_epoch = token_epoch + 1 WHERE id = $1")
-        .bind(grant.target())
-        .execute(tx)
-        .await?;
+    end_tokens(tx, grant).await?;
     store_password(tx, grant, new, now).await
 }
 

@@ -104,6 +104,12 @@ async fn what_comes_with_the_cloud_stays_and_bad_input_is_refused() {
                 json!({ "name": "x", "filters": { "url": "y" } }),
                 400,
             ),
+            (
+                "OS-EP-FILTER/endpoint_groups",
+                "endpoint_group",
+                json!({ "name": "x", "filters": { "interface": "private" } }),
+                400,
+            ),
         ] {
             let answer = cloud.call("POST", &format!("/v3/{path}"), &admin, json!({ noun: body })).await;
             assert_eq!(answer.status, status, "{path}: {}", answer.body);
@@ -124,6 +130,9 @@ async fn regions_form_a_hierarchy_without_circles() {
         assert_eq!(put("c", json!({ "parent_region_id": "b", "id": "d" })).await, 400);
         let turn = json!({ "region": { "parent_region_id": "b" } });
         cloud.call("PATCH", "/v3/regions/a", &admin, turn).await.expect(400);
+        let rename = |id: &str| json!({ "region": { "id": id, "description": "d" } });
+        cloud.call("PATCH", "/v3/regions/a", &admin, rename("z")).await.expect(400);
+        cloud.call("PATCH", "/v3/regions/a", &admin, rename("a")).await.expect(200);
         let list = cloud.get("/v3/regions?parent_region_id=a", &admin).await.expect(200);
         assert_eq!(list["regions"].as_array().unwrap().len(), 1);
         let service = create(&cloud, &admin, "services", "service", json!({ "type": "test" })).await;
@@ -156,7 +165,11 @@ async fn a_project_sees_the_endpoints_it_was_given_alone_and_in_groups() {
         cloud.call("PUT", &path, &admin, Value::Null).await.expect(204);
         cloud.get(&path, &admin).await.expect(204);
         assert_eq!(urls(&cloud, &demo, "identity").await.unwrap().len(), 1);
-        assert_eq!(urls(&cloud, &demo, "block-storage").await.unwrap().len(), 0);
+        assert_eq!(
+            urls(&cloud, &demo, "block-storage").await,
+            None,
+            "a service of which it was given nothing"
+        );
         assert_eq!(urls(&cloud, &admin, "identity").await.unwrap().len(), 3, "another project");
 
         let group = json!({ "name": "g", "filters": { "interface": "admin" } });
@@ -167,7 +180,10 @@ async fn a_project_sees_the_endpoints_it_was_given_alone_and_in_groups() {
         let shown = cloud.get(&given, &admin).await.expect(200);
         assert_eq!(
             shown["project_endpoint_group"],
-            json!({ "endpoint_group_id": group, "project_id": project })
+            json!({
+                "endpoint_group_id": group, "project_id": project,
+                "links": { "self": format!("https://cloud.test/identity{given}") },
+            })
         );
         assert_eq!(urls(&cloud, &demo, "identity").await.unwrap().len(), 2);
         assert_eq!(urls(&cloud, &demo, "block-storage").await.unwrap().len(), 1);

@@ -51,6 +51,12 @@ async fn an_application_credential_logs_in_with_its_roles_until_one_of_them_is_t
         assert!(token.len() <= 255, "{}", token.len());
         let shown = cloud.get(&format!("/v3/{path}/{}", id(&reader)), &demo).await.expect(200);
         assert_eq!(shown["application_credential"].get("secret"), None);
+        let role = cloud.id("roles", "reader").await;
+        let roles = json!([{ "id": role, "name": "reader", "domain_id": null, "description": null, "options": { "immutable": true } }]);
+        let listed = cloud.get(&format!("/v3/{path}"), &demo).await.expect(200);
+        for shown in [&reader, &shown["application_credential"], &listed["application_credentials"][0]] {
+            assert_eq!(shown["roles"], roles);
+        }
         let by_name = json!({ "name": "ci", "user": { "id": user }, "secret": reader["secret"] });
         let by_name = json!({ "methods": ["application_credential"], "application_credential": by_name });
         cloud.issue(by_name.clone(), Value::Null).await.expect(201);
@@ -110,7 +116,7 @@ async fn a_restricted_credential_begets_nothing_and_no_credential_rescopes() {
             "roles": [{ "name": "member" }],
         } });
         let ec2 = json!({ "tenant_id": project });
-        let own = json!({ "credential": { "type": "cert", "blob": "x" } });
+        let own = json!({ "credential": { "type": "cert", "blob": "x", "user_id": user } });
         let list = cloud.get(&format!("/v3/{path}"), &narrow).await.expect(200);
         let other = id(&list["application_credentials"][1]);
         for token in [&narrow, &wide] {
@@ -156,6 +162,17 @@ async fn access_rules_allow_what_they_name_and_nothing_else() {
         cloud.get("/v3/regions", &token).await.expect(401);
         cloud.get(&format!("/v3/users/{user}"), &token).await.expect(401);
         cloud.on_token("DELETE", &token, &token).await.expect(401);
+        // A service that does not say that it knows of rules would serve whatever they forbid.
+        cloud.ensure("service", "nova", "service").await;
+        let service = cloud.login("nova", PASSWORD, in_project("service")).await.token();
+        for (version, status) in [(None, 404), (Some("0.9"), 404), (Some("x"), 404), (Some("1.0"), 200)] {
+            let mut headers = vec![("x-auth-token", service.as_str()), ("x-subject-token", token.as_str())];
+            headers.extend(version.map(|version| ("openstack-identity-access-rules", version)));
+            for method in ["GET", "HEAD"] {
+                let answer = cloud.send(method, "/v3/auth/tokens", &headers, String::new()).await;
+                assert_eq!(answer.status, status, "{method} {version:?}");
+            }
+        }
         let again = json!({ "name": "more", "access_rules": [{ "id": rule }] });
         let again = post(&cloud, &demo, &path, "application_credential", again).await;
         assert_eq!(again["access_rules"], made["access_rules"]);
@@ -199,7 +216,9 @@ async fn a_trust_hands_over_some_roles_until_it_ends() {
         assert_eq!(issued.body["token"]["user"]["id"], json!(trustor));
         assert_eq!(issued.body["token"]["OS-TRUST:trust"]["trustee_user"]["id"], json!(trustee));
         assert_eq!(role_names(&issued.body), ["reader"]);
-        cloud.rescope(&eve, scope).await.expect(403);
+        cloud.rescope(&eve, scope.clone()).await.expect(401);
+        let both = json!({ "OS-TRUST:trust": scope["OS-TRUST:trust"], "project": { "id": project } });
+        cloud.rescope(&eve, both).await.expect(400);
         cloud.rescope(&token, json!("unscoped")).await.expect(403);
         let more = json!({ "application_credential": { "name": "more" } });
         cloud
@@ -304,7 +323,7 @@ async fn credentials_are_sealed_and_those_of_others_are_not_seen() {
             &demo,
             "credentials",
             "credential",
-            json!({ "type": "cert", "blob": "very private" }),
+            json!({ "type": "cert", "blob": "very private", "user_id": cloud.id("users", "demo").await }),
         )
         .await;
         let path = format!("/v3/credentials/{}", id(&made));
@@ -324,8 +343,10 @@ async fn credentials_are_sealed_and_those_of_others_are_not_seen() {
         );
         let user = cloud.id("users", "eve").await;
         for (body, status) in [
-            (json!({ "user_id": user }), 403),
+            (json!({}), 400),
+            (json!({ "user_id": user }), 400),
             (json!({ "type": "ec2" }), 400),
+            (json!({ "blob": "new", "project_id": null }), 400),
             (json!({ "blob": "" }), 400),
             (json!({ "blob": "new" }), 200),
         ] {
@@ -335,6 +356,8 @@ async fn credentials_are_sealed_and_those_of_others_are_not_seen() {
         assert_eq!(cloud.get(&path, &demo).await.expect(200)["credential"]["blob"], "new");
         let theirs = json!({ "credential": { "type": "cert", "blob": "x", "user_id": user } });
         cloud.call("POST", "/v3/credentials", &demo, theirs).await.expect(403);
+        let nobodys = json!({ "credential": { "type": "cert", "blob": "x" } });
+        cloud.call("POST", "/v3/credentials", &demo, nobodys).await.expect(400);
         cloud.delete(&path, &demo).await.expect(204);
     }
 }
@@ -355,7 +378,7 @@ async fn whoever_signed_a_request_is_told_to_services_alone() {
         cloud.get(&format!("{ec2}/{access}"), &demo).await.expect(404);
 
         let blob = json!({ "access": "AK", "secret": "topsecret" }).to_string();
-        let key = json!({ "type": "ec2", "blob": blob, "project_id": project });
+        let key = json!({ "type": "ec2", "blob": blob, "project_id": project, "user_id": user });
         let key = post(&cloud, &demo, "credentials", "credential", key).await;
         let signed =
             json!({ "credentials": { "access": "AK", "signature": SIGNATURE, "token": STRING_TO_SIGN } });
@@ -370,6 +393,13 @@ async fn whoever_signed_a_request_is_told_to_services_alone() {
         assert_eq!(answer.status, 200, "{}", answer.body);
         assert_eq!(answer.body["token"]["user"]["id"], json!(user));
         assert_eq!(answer.body["token"]["project"]["id"], json!(project));
+        assert!(
+            answer.headers.get("x-subject-token").is_none(),
+            "whoever sees a signature does not become its user"
+        );
+
+        let answer = cloud.call("POST", "/v3/ec2tokens", &service, signed_request("AK")).await;
+        assert_eq!(answer.status, 200, "{}", answer.body);
         let token = answer.headers["x-subject-token"].to_str().unwrap();
         assert!(token.len() <= 255, "{}", token.len());
         cloud.rescope(token, json!("unscoped")).await.expect(403);
@@ -379,8 +409,57 @@ async fn whoever_signed_a_request_is_told_to_services_alone() {
             .call("POST", &format!("/v3/users/{user}/application_credentials"), token, more)
             .await
             .expect(403);
+        cloud.delete(&format!("/v3/users/{user}/tokens"), token).await.expect(403);
         cloud.delete(&format!("/v3/credentials/{}", id(&key)), &admin).await.expect(204);
         cloud.get("/v3/auth/projects", token).await.expect(401);
+    }
+}
+
+/// A request of the time at which the clock of a new cloud stands, signed with `topsecret`.
+fn signed_request(access: &str) -> Value {
+    json!({ "credentials": {
+        "access": access, "signature": "2fLXdcYq1v7rxjGat3ZznDWK/takowsw4yFyx2RHfUI=",
+        "host": "ec2.test", "verb": "GET", "path": "/", "params": {
+            "SignatureVersion": "2", "SignatureMethod": "HmacSHA256", "Timestamp": "2026-11-18T11:06:40Z",
+        },
+    } })
+}
+
+#[tokio::test]
+async fn an_access_key_may_change_and_what_the_old_one_signed_ends() {
+    for cloud in clouds().await {
+        let demo = cloud.demo().await;
+        let (user, project) = (cloud.id("users", "demo").await, cloud.id("projects", "demo").await);
+        cloud.ensure("service", "swift", "service").await;
+        let service = cloud.login("swift", PASSWORD, in_project("service")).await.token();
+        let blob = |access: &str| json!({ "access": access, "secret": "topsecret" }).to_string();
+        let key = |access: &str| json!({ "type": "ec2", "blob": blob(access), "project_id": project, "user_id": user });
+        let made = post(&cloud, &demo, "credentials", "credential", key("old")).await;
+        post(&cloud, &demo, "credentials", "credential", key("taken")).await;
+        let sign =
+            async |access: &str| cloud.call("POST", "/v3/ec2tokens", &service, signed_request(access)).await;
+        let token = sign("old").await.headers["x-subject-token"].to_str().unwrap().to_owned();
+        cloud.get("/v3/auth/projects", &token).await.expect(200);
+
+        let path = format!("/v3/credentials/{}", id(&made));
+        let change = async |access: &str| {
+            let body = json!({ "credential": { "blob": blob(access) } });
+            cloud.call("PATCH", &path, &demo, body).await
+        };
+        change("taken").await.expect(409);
+        cloud.get("/v3/auth/projects", &token).await.expect(200);
+        let changed = change("new").await.expect(200);
+        assert_eq!(changed["credential"]["id"], made["id"]);
+        cloud.get("/v3/auth/projects", &token).await.expect(401);
+        sign("old").await.expect(401);
+        let token = sign("new").await.headers["x-subject-token"].to_str().unwrap().to_owned();
+        let ec2 = format!("/v3/users/{user}/credentials/OS-EC2");
+        cloud.get(&format!("{ec2}/old"), &demo).await.expect(404);
+        cloud.get(&format!("{ec2}/new"), &demo).await.expect(200);
+        let other = cloud.second_process();
+        other.get("/v3/auth/projects", &token).await.expect(200);
+        cloud.delete(&format!("{ec2}/new"), &demo).await.expect(204);
+        cloud.get("/v3/auth/projects", &token).await.expect(401);
     }
 }
 

@@ -1,9 +1,13 @@
+use serde_json::json;
+
 use crate::cloud::clouds;
 
 #[tokio::test]
 async fn the_version_documents_name_the_public_address() {
     for cloud in clouds().await {
-        let versions = cloud.send("GET", "", &[], String::new()).await.expect(300);
+        let versions = cloud.send("GET", "", &[], String::new()).await;
+        assert_eq!(versions.headers["location"], "https://cloud.test/identity/v3/");
+        let versions = versions.expect(300);
         assert_eq!(cloud.send("GET", "/", &[], String::new()).await.expect(300), versions);
         let version = &versions["versions"]["values"][0];
         assert_eq!(version["id"], "v3.14");
@@ -20,6 +24,7 @@ async fn regions_services_and_endpoints_are_those_of_the_catalog() {
     for cloud in clouds().await {
         let admin = cloud.admin().await;
         let catalog = cloud.get("/v3/auth/catalog", &admin).await.expect(200);
+        assert_eq!(catalog["links"], json!({ "self": "https://cloud.test/identity/v3/auth/catalog" }));
         let entry = &catalog["catalog"][1];
         assert_eq!(entry["type"], "block-storage");
         let project = cloud.id("projects", "admin").await;

@@ -137,7 +137,8 @@ async fn a_system_reader_reads_nobodys_secrets() {
         let list = cloud.get("/v3/credentials", &reader).await.expect(200);
         assert_eq!(list["credentials"], json!([]));
         let own = cloud.login("demo", PASSWORD, in_project("demo")).await.token();
-        made(&cloud, &own, "credentials", "credential", json!({ "type": "cert", "blob": "mine" })).await;
+        let mine = json!({ "type": "cert", "blob": "mine", "user_id": cloud.id("users", "demo").await });
+        made(&cloud, &own, "credentials", "credential", mine).await;
     }
 }
 

@@ -70,6 +70,13 @@ async fn members_have_the_groups_roles_for_as_long_as_they_are_in_it() {
         assert_eq!(users["users"][0]["name"], "demo");
         let groups = cloud.get(&format!("/v3/users/{user}/groups"), &cloud.demo().await).await.expect(200);
         assert_eq!(groups["groups"][0]["name"], "staff");
+        assert_eq!(groups["groups"][0].get("membership_expires_at"), Some(&Value::Null));
+        for (path, noun) in
+            [(format!("groups/{group}/users"), "users"), (format!("users/{user}/groups"), "groups")]
+        {
+            let none = cloud.get(&format!("/v3/{path}?name=other"), &admin).await.expect(200);
+            assert_eq!(none[noun], json!([]), "{path}");
+        }
 
         let issued = cloud.login("demo", PASSWORD, in_project("admin")).await;
         let token = issued.token();
@@ -160,6 +167,8 @@ async fn a_role_of_one_domain_is_given_there_only_and_stands_in_no_token() {
         assert_eq!(list["roles"][0]["name"], "own");
         let elsewhere = format!("/v3/domains/{domain}/users/{user}/roles/{own}");
         cloud.call("PUT", &elsewhere, &admin, Value::Null).await.expect(403);
+        let system = format!("/v3/system/users/{user}/roles/{own}");
+        cloud.call("PUT", &system, &admin, Value::Null).await.expect(400);
         put(&cloud, &admin, &format!("projects/{project}/users/{user}/roles/{own}")).await;
         cloud.login("demo", PASSWORD, in_project("admin")).await.expect(401);
         cloud
@@ -168,6 +177,17 @@ async fn a_role_of_one_domain_is_given_there_only_and_stands_in_no_token() {
             .expect(201);
         let issued = cloud.login("demo", PASSWORD, in_project("admin")).await.expect(201);
         assert_eq!(role_names(&issued), ["reader"]);
+
+        // One of a domain may imply one of another domain, and what that implies counts here; one of none may not.
+        let other = create(&cloud, &admin, "role", json!({ "name": "other", "domain_id": domain })).await;
+        let imply = async |above: &str, below: &str| {
+            cloud.call("PUT", &format!("/v3/roles/{above}/implies/{below}"), &admin, Value::Null).await.status
+        };
+        assert_eq!(imply(&reader, &other).await, 403);
+        assert_eq!(imply(&own, &other).await, 201);
+        assert_eq!(imply(&other, &cloud.id("roles", "member").await).await, 201);
+        let issued = cloud.login("demo", PASSWORD, in_project("admin")).await.expect(201);
+        assert_eq!(role_names(&issued), ["member", "reader"]);
         cloud.delete(&format!("/v3/roles/{own}"), &admin).await.expect(204);
         cloud.login("demo", PASSWORD, in_project("admin")).await.expect(401);
         let mine = format!("/v3/role_assignments?user.id={user}&scope.project.id={project}");
@@ -238,6 +258,15 @@ async fn a_domain_manager_rules_its_domain_and_nothing_beyond() {
         put(&cloud, &token, &format!("groups/{group}/users/{user}")).await;
         put(&cloud, &token, &format!("projects/{project}/users/{user}/roles/{member}")).await;
         put(&cloud, &token, &format!("domains/{domain}/groups/{group}/roles/{manager}")).await;
+        let tags = format!("/v3/projects/{project}/tags");
+        for (method, path, body, status) in [
+            ("PUT", tags.clone(), json!({ "tags": ["a"] }), 200),
+            ("PUT", format!("{tags}/b"), Value::Null, 201),
+            ("DELETE", format!("{tags}/a"), Value::Null, 204),
+            ("DELETE", tags, Value::Null, 204),
+        ] {
+            cloud.call(method, &path, &token, body).await.expect(status);
+        }
         let roles = cloud.get("/v3/roles", &token).await.expect(200);
         let roles = roles["roles"].as_array().unwrap();
         let names: BTreeSet<_> = roles.iter().map(|role| role["name"].as_str().unwrap()).collect();

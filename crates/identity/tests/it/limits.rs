@@ -16,6 +16,7 @@ async fn limits_are_of_what_is_registered_and_stand_over_its_default() {
         let both = json!({ "registered_limits": [registered("volumes", 10), registered("gigabytes", 1000)] });
         let made = cloud.call("POST", "/v3/registered_limits", &admin, both.clone()).await.expect(201);
         assert_eq!(made["registered_limits"].as_array().unwrap().len(), 2);
+        assert_eq!(made.get("links"), None, "what was made is no page of a list");
         let first = made["registered_limits"][0].clone();
         let path = format!("/v3/registered_limits/{}", first["id"].as_str().unwrap());
         assert_eq!(cloud.get(&path, &demo).await.expect(200)["registered_limit"], first);

@@ -1,6 +1,8 @@
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
-use crate::cloud::{Cloud, clouds};
+use crate::cloud::{Cloud, PASSWORD, clouds};
 
 async fn create(cloud: &Cloud, token: &str, project: Value) -> String {
     let made = cloud.call("POST", "/v3/projects", token, json!({ "project": project })).await.expect(201);
@@ -52,7 +54,9 @@ async fn bad_input_is_refused() {
             (400, json!({ "name": "a", "tags": vec!["x"; 81] })),
             (400, json!({ "name": "a", "enabled": "no" })),
             (400, json!({ "name": "a", "options": { "immutable": "yes" } })),
-            (501, json!({ "name": "a", "options": { "colour": "red" } })),
+            (400, json!({ "name": "a", "options": { "colour": "red" } })),
+            (400, json!({ "name": "a", "tags": ["b", "b"] })),
+            (400, json!({ "name": "a", "explicit_domain_id": "0".repeat(32) })),
             (400, json!({ "name": "a", "domain_id": "nowhere" })),
             (400, json!({ "name": "a", "parent_id": "nowhere" })),
             (400, json!({ "name": "a", "is_domain": true, "parent_id": "default" })),
@@ -64,6 +68,9 @@ async fn bad_input_is_refused() {
             (400, json!({ "name": "" })),
             (400, json!({ "name": "a", "domain_id": "default" })),
             (409, json!({ "name": "Default" })),
+            (400, json!({ "name": "a", "explicit_domain_id": "a" })),
+            (400, json!({ "name": "a", "explicit_domain_id": "A".repeat(32) })),
+            (400, json!({ "name": "a", "options": { "colour": "red" } })),
         ] {
             let answer = cloud.call("POST", "/v3/domains", &admin, json!({ "domain": domain })).await;
             assert_eq!(answer.status, status, "{}", answer.body);
@@ -73,6 +80,7 @@ async fn bad_input_is_refused() {
             (400, json!({ "domain_id": "elsewhere" })),
             (403, json!({ "parent_id": "elsewhere" })),
             (409, json!({ "name": "demo" })),
+            (400, json!({ "tags": ["b", "c", "b"] })),
         ] {
             let body = json!({ "project": project });
             let answer = cloud.call("PATCH", &format!("/v3/projects/{id}"), &admin, body).await;
@@ -135,6 +143,35 @@ async fn a_domain_goes_with_all_that_is_in_it_once_it_is_disabled() {
             cloud.get(&gone, &admin).await.expect(404);
         }
         cloud.delete("/v3/domains/default", &admin).await.expect(403);
+    }
+}
+
+#[tokio::test]
+async fn a_domain_has_the_id_that_was_asked_for_and_revives_no_token_of_one_before_it() {
+    for cloud in clouds().await {
+        let admin = cloud.admin().await;
+        let id = "0123456789abcdef".repeat(2);
+        let body = |name: &str| json!({ "domain": { "name": name, "explicit_domain_id": id } });
+        let (user, reader) = (cloud.id("users", "demo").await, cloud.id("roles", "reader").await);
+        let grant = format!("/v3/domains/{id}/users/{user}/roles/{reader}");
+        let path = format!("/v3/domains/{id}");
+        let mut old: Vec<String> = Vec::new();
+        for _ in 0..2 {
+            let made = cloud.call("POST", "/v3/domains", &admin, body("acme")).await.expect(201);
+            assert_eq!((&made["domain"]["id"], made["domain"].get("explicit_domain_id")), (&json!(id), None));
+            cloud.call("POST", "/v3/domains", &admin, body("other")).await.expect(409);
+            cloud.call("PUT", &grant, &admin, Value::Null).await.expect(204);
+            for token in &old {
+                cloud.get("/v3/auth/projects", token).await.expect(401);
+            }
+            let scope = json!({ "domain": { "id": id } });
+            old.push(cloud.login("demo", PASSWORD, scope).await.token());
+            cloud.get("/v3/auth/projects", &old[old.len() - 1]).await.expect(200);
+            let disable = json!({ "domain": { "enabled": false } });
+            cloud.call("PATCH", &path, &admin, disable).await.expect(200);
+            cloud.delete(&path, &admin).await.expect(204);
+            cloud.clock.advance(Duration::from_secs(60));
+        }
     }
 }
 

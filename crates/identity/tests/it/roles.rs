@@ -41,6 +41,7 @@ async fn bad_input_is_refused_and_what_came_with_the_cloud_stays() {
             (400, json!({ "name": "a", "description": "x".repeat(256) })),
             (409, json!({ "name": "admin" })),
             (404, json!({ "name": "a", "domain_id": "nowhere" })),
+            (400, json!({ "name": "a", "options": { "colour": "red" } })),
         ] {
             let answer = cloud.call("POST", "/v3/roles", &admin, json!({ "role": role })).await;
             assert_eq!(answer.status, status, "{}", answer.body);

@@ -48,6 +48,27 @@ async fn a_token_is_issued_for_each_scope() {
 }
 
 #[tokio::test]
+async fn all_tokens_of_a_user_end_at_once_if_the_user_or_an_admin_says_so() {
+    for cloud in clouds().await {
+        let admin = cloud.admin().await;
+        let (user, other) = (cloud.id("users", "demo").await, cloud.id("users", "admin").await);
+        let path = |user: &str| format!("/v3/users/{user}/tokens");
+        for end in [None, Some(&admin)] {
+            let (mine, another) = (cloud.demo().await, cloud.demo().await);
+            cloud.delete(&path(&other), &mine).await.expect(403);
+            cloud.delete(&path("nobody"), &mine).await.expect(403);
+            cloud.delete(&path(&user), end.unwrap_or(&mine)).await.expect(204);
+            for token in [mine, another] {
+                cloud.get("/v3/auth/projects", &token).await.expect(401);
+            }
+        }
+        cloud.get("/v3/auth/projects", &admin).await.expect(200);
+        cloud.get("/v3/auth/projects", &cloud.demo().await).await.expect(200);
+        cloud.delete(&path("nobody"), &admin).await.expect(404);
+    }
+}
+
+#[tokio::test]
 async fn a_scope_without_a_role_there_or_that_does_not_exist_is_refused() {
     for cloud in clouds().await {
         for scope in [

@@ -63,6 +63,17 @@ async fn a_list_comes_in_pages_that_meet() {
         }
         let all = cloud.get("/v3/users", &admin).await.expect(200);
         assert_eq!(all["links"]["next"], Value::Null);
+        assert_eq!(all["links"]["self"], "https://cloud.test/identity/v3/users");
+        assert_eq!(all.get("truncated"), None);
+        let own = "/v3/users?limit=1&enabled&domain_id=default&name__contains=%75ser";
+        let page = cloud.get(own, &admin).await.expect(200);
+        assert_eq!(page["links"]["self"], format!("https://cloud.test/identity{own}"));
+        assert_eq!(page["truncated"], true);
+        let next = format!(
+            "https://cloud.test/identity/v3/users?limit=1&enabled=&domain_id=default&name__contains=user&marker={}",
+            page["users"][0]["id"].as_str().unwrap()
+        );
+        assert_eq!(page["links"]["next"], next);
         let mut collected = Vec::new();
         let mut next = "/v3/users?limit=2".to_owned();
         loop {
@@ -97,6 +108,7 @@ async fn bad_input_is_refused() {
             (400, json!({ "name": "a", "password": "" })),
             (400, json!({ "name": "a", "password": "x".repeat(5000) })),
             (400, json!({ "name": "a", "default_project_id": "x".repeat(100) })),
+            (400, json!({ "name": "a", "default_project_id": "default" })),
             (400, json!({ "name": "a", "note": huge })),
             (400, json!({ "name": "a", "options": { "immutable": true } })),
             (400, json!({ "name": "a", "options": { "lock_password": "yes" } })),
@@ -113,6 +125,7 @@ async fn bad_input_is_refused() {
             (400, json!({ "domain_id": "elsewhere" })),
             (400, json!({ "name": "" })),
             (400, json!({ "password": "" })),
+            (400, json!({ "default_project_id": "default" })),
             (409, json!({ "name": "admin" })),
         ] {
             let answer = cloud.call("PATCH", &path, &admin, json!({ "user": user })).await;

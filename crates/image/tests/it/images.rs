@@ -98,7 +98,7 @@ async fn a_list_is_filtered_sorted_and_paged() {
         let mut seen = Vec::new();
         loop {
             let page = bench.client.get(&format!("/image{path}"), "reader@p1").await.expect(200).json();
-            assert_eq!(page["first"], "/v2/images?limit=2&sort%5Fkey=name&sort%5Fdir=asc");
+            assert_eq!(page["first"], "/v2/images?limit=2&sort_key=name&sort_dir=asc");
             for image in page["images"].as_array().unwrap() {
                 seen.push(image["name"].as_str().unwrap().to_owned());
             }
