@@ -219,7 +219,7 @@ impl Db {
                     // An uneven pause that grows lets one of the rivals finish first, however slow the machine is.
                     let longest = PAUSE_MAX.min(4 << attempt.min(6));
                     let share = u64::from(u16::from_be_bytes(cx.bytes()));
-                    tokio::time::sleep(Duration::from_millis(longest * share >> 16)).await;
+                    tokio::time::sleep(Duration::from_millis((longest * share) >> 16)).await;
                     attempt += 1;
                 }
                 Err(error) if is_serialization(&error) => {
