@@ -21,15 +21,15 @@ pub struct Settings {
     /// Cost of bcrypt; Keystone's own default is 12.
     pub hash_rounds: u32,
     pub processes: u32,
-    /// No list of users is longer. Keystone has no pages.
-    pub list_limit: u32,
+    /// No list of users is longer, if it is set: Keystone has no pages.
+    pub list_limit: Option<u32>,
 }
 
 impl Settings {
     /// To compare answers: the cheapest hash, and one process, whose cache in memory is never out of date.
-    pub const QUICK: Settings = Settings { hash_rounds: 4, processes: 1, list_limit: 1000 };
+    pub const QUICK: Settings = Settings { hash_rounds: 4, processes: 1, list_limit: None };
     /// As it is usually run, with short lists.
-    pub const USUAL: Settings = Settings { hash_rounds: 12, processes: 2, list_limit: 100 };
+    pub const USUAL: Settings = Settings { hash_rounds: 12, processes: 2, list_limit: Some(100) };
 }
 
 /// A Keystone that runs until this is dropped.
@@ -131,16 +131,17 @@ fn serve(cloud: &Cloud, directory: &Path, settings: &Settings) -> Result<Child> 
 
 fn configuration(directory: &Path, settings: &Settings) -> String {
     let directory = directory.display();
+    let list_limit = settings.list_limit.map(|most| format!("list_limit = {most}\n")).unwrap_or_default();
     format!(
         "[DEFAULT]\nlog_file = {directory}/keystone.log\n\
          [database]\nconnection = sqlite:///{directory}/keystone.db\nsqlite_synchronous = false\n\
          [fernet_tokens]\nkey_repository = {directory}/fernet\n\
          [credential]\nkey_repository = {directory}/credential\n\
-         [identity]\npassword_hash_rounds = {}\nlist_limit = {}\n\
+         [identity]\npassword_hash_rounds = {}\n{list_limit}\
          [cache]\nenabled = true\nbackend = dogpile.cache.memory\n\
          [auth]\nmethods = password,token,application_credential,totp,ec2credential\n\
          [api]\nresponse_validation = ignore\n",
-        settings.hash_rounds, settings.list_limit
+        settings.hash_rounds
     )
 }
 
