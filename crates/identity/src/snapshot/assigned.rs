@@ -190,7 +190,7 @@ impl<'s> Lines<'s> {
         if self.filter.inherited.is_some_and(|wanted| wanted != assigned.inherited) {
             return;
         }
-        if self.wanted.is_some() && !assigned.inherited && !self.wants_site(&assigned.site()) {
+        if !assigned.inherited && !self.wants_site(&assigned.site()) {
             return;
         }
         let through = line(giver, assigned);
