@@ -11,6 +11,7 @@ mod master_key;
 mod passwords;
 mod pool;
 pub mod request_signature;
+mod scratch;
 pub mod secret_file;
 pub mod secret_hash;
 mod stored_hash;

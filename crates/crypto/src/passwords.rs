@@ -1,15 +1,16 @@
 //! Password hashes: Argon2id as PHC strings, computed on threads of their own so that the validation of tokens
 //! never waits behind logins.
 
+use std::fmt::Display;
 use std::num::NonZero;
 use std::thread;
 
-use argon2::password_hash::{PasswordHasher as _, SaltString};
+use argon2::password_hash::{Output, ParamsString, PasswordHash, SaltString};
 use argon2::{Algorithm, Argon2, Params, Version};
 use hanse_core::{Cx, Error, Result, Secret};
 
 use crate::pool::Pool;
-use crate::stored_hash;
+use crate::{scratch, stored_hash};
 
 /// The longest password that is looked at, in bytes: hashing it is work that anybody can ask for.
 pub const PASSWORD_MAX: usize = 4096;
@@ -97,7 +98,9 @@ impl PasswordHasher {
             .map_err(|error| Error::internal(format!("Argon2 refuses its parameters {config:?}: {error}")))?;
         let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
         let dummy = argon2_hash(&argon2, &cx.bytes::<32>(), &cx.bytes())?;
-        let pool = Pool::start("password", config.threads, config.queue)?;
+        // This thread hashes no more.
+        scratch::release();
+        let pool = Pool::start("password", config.threads, config.queue, scratch::release)?;
         Ok(PasswordHasher { pool, argon2, dummy })
     }
 
@@ -148,11 +151,18 @@ fn check_length(password: &Secret<String>) -> Result<()> {
 }
 
 fn argon2_hash(argon2: &Argon2<'_>, password: &[u8], salt: &[u8; SALT_BYTES]) -> Result<String> {
-    let salt = SaltString::encode_b64(salt).map_err(|error| Error::internal(format!("bad salt: {error}")))?;
-    argon2
-        .hash_password(password, &salt)
-        .map(|hash| hash.to_string())
-        .map_err(|error| Error::internal(format!("cannot hash a password: {error}")))
+    let failed = |error: &dyn Display| Error::internal(format!("cannot hash a password: {error}"));
+    let mut hash = [0; Params::DEFAULT_OUTPUT_LEN];
+    scratch::hash_into(argon2, password, salt, &mut hash).map_err(|error| failed(&error))?;
+    let text = SaltString::encode_b64(salt).map_err(|error| failed(&error))?;
+    Ok(PasswordHash {
+        algorithm: Algorithm::Argon2id.ident(),
+        version: Some(Version::V0x13.into()),
+        params: ParamsString::try_from(argon2.params()).map_err(|error| failed(&error))?,
+        salt: Some(text.as_salt()),
+        hash: Some(Output::new(&hash).map_err(|error| failed(&error))?),
+    }
+    .to_string())
 }
 
 #[cfg(test)]
@@ -161,7 +171,6 @@ mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
-    use argon2::password_hash::PasswordHash;
     use hanse_core::{Kind, ManualClock, OsRandom, SeededRandom, Timestamp};
 
     use super::*;
@@ -183,6 +192,23 @@ mod tests {
         let verdict = hasher.verify(secret("correct horse"), Some(hash.clone())).await.unwrap();
         assert_eq!(verdict, Verdict::Match { outdated: false });
         assert_eq!(hasher.verify(secret("battery staple"), Some(hash)).await.unwrap(), Verdict::Mismatch);
+    }
+
+    #[tokio::test]
+    async fn memory_is_kept_from_hash_to_hash_by_the_threads_that_hash_alone() {
+        let (cx, hasher) = (Cx::system(), hasher());
+        assert_eq!(scratch::kept(), 0);
+        let hash = hasher.hash(&cx, secret("x")).await.unwrap();
+        assert_eq!(hasher.pool.run(scratch::kept).await.unwrap(), 8);
+        // A hash that needs more than the one before, and one that needs less.
+        let params = Params::new(64, 1, 1, None).unwrap();
+        let larger = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
+        let larger = argon2_hash(&larger, b"x", &[7; SALT_BYTES]).unwrap();
+        assert!(hasher.verify(secret("x"), Some(larger)).await.unwrap().is_match());
+        assert!(hasher.verify(secret("x"), Some(hash)).await.unwrap().is_match());
+        assert_eq!(hasher.pool.run(scratch::kept).await.unwrap(), 64);
+        hasher.pool.run(scratch::release).await.unwrap();
+        assert_eq!(hasher.pool.run(scratch::kept).await.unwrap(), 0);
     }
 
     #[tokio::test]

@@ -4,12 +4,16 @@ use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 use hanse_core::{Context, Error, Kind, Result};
 use tokio::sync::oneshot;
 
 /// What a caller who finds the queue full is told to wait, in seconds.
 const RETRY_AFTER: u32 = 1;
+
+/// How long a thread without work holds on to what it keeps for the next job.
+const IDLE: Duration = Duration::from_secs(1);
 
 pub(crate) struct Pool {
     shared: Arc<Shared>,
@@ -54,9 +58,11 @@ impl Shared {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The next job that somebody still waits for; `None` once the pool is gone.
-    fn next(&self) -> Option<Box<dyn Job>> {
+    /// The next job that somebody still waits for; `None` once the pool is gone. Calls `idle` if there was none for
+    /// some time.
+    fn next(&self, idle: fn()) -> Option<Box<dyn Job>> {
         let mut queue = self.queue();
+        let mut was_idle = false;
         loop {
             if queue.closed {
                 return None;
@@ -64,15 +70,27 @@ impl Shared {
             match queue.jobs.pop_front() {
                 Some(job) if job.abandoned() => {}
                 Some(job) => return Some(job),
-                None => queue = self.wake.wait(queue).unwrap_or_else(PoisonError::into_inner),
+                None if was_idle => queue = self.wake.wait(queue).unwrap_or_else(PoisonError::into_inner),
+                None => {
+                    let (back, timeout) =
+                        self.wake.wait_timeout(queue, IDLE).unwrap_or_else(PoisonError::into_inner);
+                    queue = back;
+                    if timeout.timed_out() && queue.jobs.is_empty() {
+                        drop(queue);
+                        idle();
+                        was_idle = true;
+                        queue = self.queue();
+                    }
+                }
             }
         }
     }
 }
 
 impl Pool {
-    /// Starts `threads` threads; `capacity` jobs may wait while all of them are busy.
-    pub(crate) fn start(name: &str, threads: usize, capacity: usize) -> Result<Pool> {
+    /// Starts `threads` threads; `capacity` jobs may wait while all of them are busy. A thread that had nothing to do for
+    /// a second calls `idle`, once.
+    pub(crate) fn start(name: &str, threads: usize, capacity: usize, idle: fn()) -> Result<Pool> {
         let shared = Arc::new(Shared { queue: Mutex::default(), wake: Condvar::new() });
         let pool = Pool { shared: shared.clone(), capacity };
         for n in 0..threads.max(1) {
@@ -80,7 +98,7 @@ impl Pool {
             thread::Builder::new()
                 .name(format!("{name}-{n}"))
                 .spawn(move || {
-                    while let Some(job) = shared.next() {
+                    while let Some(job) = shared.next(idle) {
                         // A panic ends this job, whose caller sees its answer dropped, not the thread.
                         let _ = catch_unwind(AssertUnwindSafe(|| job.run()));
                     }
@@ -162,7 +180,7 @@ pub(crate) mod tests {
 
     #[tokio::test]
     async fn a_full_queue_is_refused_and_a_dropped_future_gives_its_place_away() {
-        let pool = Pool::start("test", 1, 1).unwrap();
+        let pool = Pool::start("test", 1, 1, || ()).unwrap();
         let (work, begun, open) = gate();
         let mut busy = pin!(pool.run(work));
         assert!(submit(busy.as_mut()).is_pending());
@@ -190,15 +208,33 @@ pub(crate) mod tests {
 
     #[tokio::test]
     async fn a_panicking_job_ends_itself_and_not_the_thread() {
-        let pool = Pool::start("test", 1, 1).unwrap();
+        let pool = Pool::start("test", 1, 1, || ()).unwrap();
         let error = pool.run::<u8>(|| panic!("planned")).await.unwrap_err();
         assert_eq!(error.kind(), Kind::Internal);
         assert_eq!(pool.run(|| 7).await.unwrap(), 7);
     }
 
     #[tokio::test]
+    async fn a_thread_without_work_is_told_so_once() {
+        static IDLE: AtomicUsize = AtomicUsize::new(0);
+        let pool = Pool::start("test", 1, 1, || {
+            IDLE.fetch_add(1, Ordering::SeqCst);
+        })
+        .unwrap();
+        for times in 1..3 {
+            pool.run(|| ()).await.unwrap();
+            let patience = Instant::now() + Duration::from_secs(60);
+            while IDLE.load(Ordering::SeqCst) < times {
+                assert!(Instant::now() < patience, "the thread holds on to what it has");
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        }
+        assert_eq!(IDLE.load(Ordering::SeqCst), 2);
+    }
+
+    #[tokio::test]
     async fn the_threads_end_with_the_pool() {
-        let pool = Pool::start("test", 2, 1).unwrap();
+        let pool = Pool::start("test", 2, 1, || ()).unwrap();
         let (work, begun, open) = gate();
         let mut busy = Box::pin(pool.run(work));
         assert!(submit(busy.as_mut()).is_pending());

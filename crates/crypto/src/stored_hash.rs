@@ -4,7 +4,7 @@
 
 use std::num::NonZero;
 
-use argon2::password_hash::{PasswordHash, PasswordVerifier as _};
+use argon2::password_hash::{Output, PasswordHash, Salt};
 use argon2::{Algorithm, Argon2, Params, Version};
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
@@ -13,6 +13,7 @@ use ring::{hmac, pbkdf2};
 use sha2::{Digest, Sha256};
 
 use crate::passwords::Verdict;
+use crate::scratch;
 
 /// Longest stored hash that is looked at, in bytes; ours have about 100, Keystone's at most 255.
 const HASH_MAX: usize = 512;
@@ -73,11 +74,17 @@ fn argon2(password: &[u8], stored: &str, current: &Params) -> Result<(bool, bool
         || parsed.version != Some(u32::from(Version::V0x13))
         || params.m_cost() < current.m_cost()
         || params.t_cost() < current.t_cost();
-    match Argon2::default().verify_password(password, &parsed) {
-        Ok(()) => Ok((true, outdated)),
-        Err(argon2::password_hash::Error::Password) => Ok((false, outdated)),
-        Err(error) => Err(broken(error)),
-    }
+    let version = parsed.version.map_or(Ok(Version::default()), Version::try_from).map_err(broken)?;
+    let (Some(salt), Some(expected)) = (parsed.salt, parsed.hash) else {
+        return Err(broken("it has no salt or no hash"));
+    };
+    let mut room = [0; Salt::MAX_LENGTH];
+    let salt = salt.decode_b64(&mut room).map_err(broken)?;
+    let mut computed = [0; Output::MAX_LENGTH];
+    let computed = computed.get_mut(..expected.len()).ok_or_else(|| broken("its hash is too long"))?;
+    scratch::hash_into(&Argon2::new(algorithm, version, params), password, salt, computed).map_err(broken)?;
+    // Compares in constant time.
+    Ok((Output::new(computed).map_err(broken)? == expected, outdated))
 }
 
 /// The variants 2a, 2b and 2y differ in errors of old implementations alone.

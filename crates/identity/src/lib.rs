@@ -74,6 +74,7 @@ pub const MIGRATIONS: Migrations = Migrations {
             name: "access_keys",
             sql: include_str!("../migrations/0007_access_keys.sql"),
         },
+        Migration { version: 8, name: "lookups", sql: include_str!("../migrations/0008_lookups.sql") },
     ],
 };
 

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::client::{Api, Call, Cost};
 use crate::figures::{Amount, Line};
-use crate::process::pss;
+use crate::process::settled_pss;
 use crate::{ROUNDS, start};
 
 const SEED: Verb = Verb::new("bench:seed", Rule::Admin);
@@ -52,7 +52,7 @@ impl Crowd {
         cloud.hanse_ok(&["up"]);
         let api = Api::of(cloud).await?;
         let token = api.session("hanse-admin").await?.token;
-        Ok((pss(api.pid)?, api, token))
+        Ok((settled_pss(api.pid).await?, api, token))
     }
 
     fn get(&self, path: &str) -> Call {

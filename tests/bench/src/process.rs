@@ -65,6 +65,12 @@ impl Mine {
     }
 }
 
+/// [`pss`] once the last login is forgotten: the memory of a hash is kept for a second, for the next.
+pub async fn settled_pss(pid: u32) -> Result<u64> {
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    pss(pid)
+}
+
 /// The memory of a process in bytes, with its share of what it shares. Source: `Pss` in `/proc/<pid>/smaps_rollup`.
 pub fn pss(pid: u32) -> Result<u64> {
     let text = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::client::{Api, CONNECTIONS, Call, Cost, Session, credential, rescope};
 use crate::figures::{Amount, Line};
-use crate::process::pss;
+use crate::process::settled_pss;
 use crate::{Options, ROUNDS};
 
 pub async fn measure(api: &Api, options: &Options) -> Result<Vec<Line>> {
@@ -16,7 +16,7 @@ pub async fn measure(api: &Api, options: &Options) -> Result<Vec<Line>> {
         Call::get("/identity/v3/auth/tokens").token(&session.token).header("x-subject-token", &session.token);
     let rescope = rescope(&session.token, &session.project_id);
     let by_credential = application_credential(api, &session).await?;
-    let memory = pss(api.pid)?;
+    let memory = settled_pss(api.pid).await?;
 
     let [mut healths, mut validations, mut rescopes, mut logins] = <[Cost; 4]>::default();
     for call in [&health, &validate, &rescope, &by_credential] {
@@ -40,7 +40,7 @@ pub async fn measure(api: &Api, options: &Options) -> Result<Vec<Line>> {
     }
     lines.push(Line::new(
         "Memory (PSS) of the control plane after these requests",
-        Amount::mebibytes(pss(api.pid)?),
+        Amount::mebibytes(settled_pss(api.pid).await?),
         "before them",
         Amount::mebibytes(memory),
     ));

@@ -113,8 +113,10 @@ impl Identity {
             .db
             .write(cx, &grant, |tx| {
                 Box::pin(async move {
-                    settle(tx, rules, now, user_id, password).await?;
-                    db::users::note_active(tx, user_id, day(now)).await?;
+                    let login = settle(tx, rules, now, user_id, password).await?;
+                    if login.user.last_active_at.is_none_or(|last| last < day(now)) {
+                        db::users::note_active(tx, user_id, day(now)).await?;
+                    }
                     let Some((id, trustor)) = trust else { return Ok(()) };
                     // Who has left lends nothing any more.
                     settle(tx, rules, now, trustor, None).await?;
@@ -185,7 +187,12 @@ impl Identity {
         let grant = caller.authorize(cx, ISSUE_RECEIPT, Target::new(&*person.id))?;
         let (rules, now, password) = (&self.0.settings.compliance, cx.now(), proved.password.as_ref());
         let user_id = &*person.id;
-        self.0.db.write(cx, &grant, |tx| Box::pin(settle(tx, rules, now, user_id, password))).await?;
+        self.0
+            .db
+            .write(cx, &grant, |tx| {
+                Box::pin(async move { settle(tx, rules, now, user_id, password).await.map(drop) })
+            })
+            .await?;
         Ok(Some(Issued::Receipt { text, receipt, rules: person.mfa_rules.to_vec() }))
     }
 

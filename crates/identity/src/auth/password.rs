@@ -130,7 +130,8 @@ impl Identity {
 }
 
 /// In the transaction of a login: whether the user may still come in, and what their password, if they gave one,
-/// changes of them. Of many guesses at once none gets past the lock that the others have closed.
+/// changes of them. Of many guesses at once none gets past the lock that the others have closed. Returns the user as
+/// they were found.
 ///
 /// # Errors
 /// 401 if not.
@@ -140,20 +141,20 @@ pub(super) async fn settle(
     now: Timestamp,
     user_id: &str,
     password: Option<&Password>,
-) -> Result<()> {
+) -> Result<Login> {
     let login = db::users::standing(tx, user_id).await?.ok_or_else(unauthorized)?;
     if rules.is_inactive(now, &login.user) {
         return Err(unauthorized());
     }
-    let Some(password) = password else { return Ok(()) };
+    let Some(password) = password else { return Ok(login) };
     if rules.is_locked(now, &login.user.options, login.failures) {
         return Err(unauthorized());
     }
     if login.failures != Failures::NONE {
         db::users::set_failures(tx, user_id, Failures::NONE).await?;
     }
-    match (&password.login.password_hash, &password.fresh_hash) {
-        (Some(old), Some(new)) => db::users::replace_hash(tx, user_id, old, new).await,
-        _ => Ok(()),
+    if let (Some(old), Some(new)) = (&password.login.password_hash, &password.fresh_hash) {
+        db::users::replace_hash(tx, user_id, old, new).await?;
     }
+    Ok(login)
 }
