@@ -8,6 +8,7 @@ mod signed;
 pub(crate) use issue::Issued;
 pub(crate) use password::Password;
 pub(crate) use receipts::Receipt;
+pub use signed::AccessKey;
 pub(crate) use signed::Signed;
 
 use std::sync::Arc;

@@ -15,6 +15,7 @@ use crate::delegation::require_primary;
 use crate::filters::by_text;
 use crate::model::{Project, User, missing};
 use crate::row::row;
+use crate::snapshot::Ec2Credential;
 use crate::verbs::{
     CREATE_CREDENTIAL, DELETE_CREDENTIAL, EC2_CREATE_CREDENTIAL, LIST_CREDENTIALS, SHOW_CREDENTIAL,
     UPDATE_CREDENTIAL,
@@ -80,10 +81,22 @@ pub(crate) fn access_hash(access: &str) -> String {
 }
 
 pub(crate) fn open(identity: &Identity, credential: Credential) -> Result<Opened> {
-    let bytes = identity.0.master.open(&purpose(&credential.id), &credential.blob)?;
+    Ok(Opened { blob: unseal(identity, &credential.id, &credential.blob)?, credential })
+}
+
+fn unseal(identity: &Identity, id: &str, blob: &[u8]) -> Result<Secret<String>> {
+    let bytes = identity.0.master.open(&purpose(id), blob)?;
     let text = std::str::from_utf8(bytes.expose())
-        .map_err(|_| Error::internal(format!("credential {} holds no text", credential.id)))?;
-    Ok(Opened { blob: Secret::new(text.to_owned()), credential })
+        .map_err(|_| Error::internal(format!("credential {id} holds no text")))?;
+    Ok(Secret::new(text.to_owned()))
+}
+
+/// The secret of an EC2 credential.
+pub(crate) fn secret(identity: &Identity, credential: &Ec2Credential) -> Result<Secret<String>> {
+    let blob = unseal(identity, &credential.id, &credential.blob)?;
+    let key: Ec2Key = serde_json::from_str(blob.expose())
+        .map_err(|_| Error::internal(format!("credential {} is no EC2 credential", credential.id)))?;
+    Ok(key.secret)
 }
 
 /// What an opened EC2 credential says.

@@ -46,6 +46,7 @@ use hanse_policy::Grant;
 use hanse_store::{Db, Migration, Migrations, Step, Tx};
 use hanse_web::{Authenticator, CatalogEntry, FaultStyle, Service};
 
+pub use auth::AccessKey;
 pub use bootstrap::{BootstrapSpec, ProjectUser, bootstrap, ensure_project_user};
 pub use compliance::{Compliance, Demands, UNIQUE_PASSWORDS_MAX};
 pub use existing::{existing_projects, existing_users};

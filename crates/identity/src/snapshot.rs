@@ -16,7 +16,7 @@ use hanse_core::Timestamp;
 use hanse_policy::{Caller, DomainRef, ProjectRef, TokenScope};
 
 pub(crate) use assigned::{Filter, Held, place};
-pub(crate) use delegated::ApplicationCredential;
+pub(crate) use delegated::{ApplicationCredential, Ec2Credential};
 pub(crate) use latest::Snapshots;
 
 use crate::catalog::Listing;
@@ -112,8 +112,8 @@ pub(crate) struct Snapshot {
     catalog: Arc<Listing>,
     application_credentials: Arc<ById<ApplicationCredential>>,
     trusts: Arc<ById<Trust>>,
-    /// Whose they are.
-    ec2_credentials: Arc<HashMap<Id, Id>>,
+    /// By the hash of the access key.
+    ec2_credentials: Arc<HashMap<Id, Arc<Ec2Credential>>>,
     revoked: Arc<HashSet<AuditId>>,
 }
 

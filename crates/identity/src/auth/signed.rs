@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use hanse_core::{Cx, Error, Result};
+use hanse_core::{Cx, Error, Result, Secret};
 use hanse_crypto::{Ec2Credentials, S3Credentials};
 use hanse_policy::Caller;
 
@@ -34,7 +34,56 @@ impl Signed {
     }
 }
 
+/// The secret of an access key, and what its user may do with it.
+pub struct AccessKey {
+    pub secret: Secret<String>,
+    /// In the project of the key.
+    pub caller: Caller,
+}
+
 impl Identity {
+    /// The EC2 credential with this access key and what it is worth at this moment; `None` if there is none, or if it is
+    /// good for nothing: its user or project is disabled or gone, or the user has no role there any more. For services of
+    /// this process, which check signatures themselves; nothing is asked of the database but once a second.
+    ///
+    /// # Errors
+    /// 503 if the database does not answer.
+    pub async fn access_key(&self, cx: &Cx, access: &str) -> Result<Option<AccessKey>> {
+        let hash = access_hash(access);
+        let mut snapshot = self.0.snapshots.current(cx).await?;
+        if snapshot.ec2_credential(&hash).is_none() {
+            // Another process may have made it a moment ago.
+            snapshot = self.0.snapshots.confirmed(cx).await?;
+        }
+        let Some(credential) = snapshot.ec2_credential(&hash) else { return Ok(None) };
+        let Some(project_id) = &credential.project_id else { return Ok(None) };
+        let payload = self.signed_payload(cx, &credential.user_id, Some(project_id), hash);
+        let Ok(opened) = self.finish(cx, &snapshot, payload) else { return Ok(None) };
+        Ok(Some(AccessKey { secret: credentials::secret(self, credential)?, caller: opened.caller }))
+    }
+
+    /// What a signature is worth, but for the epochs.
+    fn signed_payload(
+        &self,
+        cx: &Cx,
+        user_id: &str,
+        project_id: Option<&str>,
+        access_hash: String,
+    ) -> Payload {
+        Payload {
+            methods: Methods::EC2_CREDENTIAL,
+            user_id: user_id.to_owned(),
+            user_epoch: 0,
+            site: project_id.map(|id| Site::Project(id.to_owned())),
+            site_epoch: 0,
+            issued_at: cx.now(),
+            expires_at: cx.now().plus(self.0.settings.token_life),
+            audit_id: AuditId(cx.bytes()),
+            first_audit_id: None,
+            delegated: Delegated::Ec2Credential(access_hash),
+        }
+    }
+
     /// Says who signed a request, and with what power. A service asks on behalf of whoever sent the request to it: a
     /// caller who is none learns nothing.
     pub(crate) async fn identify(
@@ -76,18 +125,7 @@ impl Identity {
             return Err(Error::unauthorized("Credential is expired"));
         }
         let Credential { user_id, project_id, .. } = opened.credential;
-        let payload = Payload {
-            methods: Methods::EC2_CREDENTIAL,
-            user_id,
-            user_epoch: 0,
-            site: project_id.map(Site::Project),
-            site_epoch: 0,
-            issued_at: cx.now(),
-            expires_at: cx.now().plus(self.0.settings.token_life),
-            audit_id: AuditId(cx.bytes()),
-            first_audit_id: None,
-            delegated: Delegated::Ec2Credential(access),
-        };
+        let payload = self.signed_payload(cx, &user_id, project_id.as_deref(), access);
         let opened = self.finish(cx, &snapshot, payload)?;
         self.note_issued(cx, &opened, &opened.payload.user_id, None).await?;
         Ok(opened)

@@ -24,9 +24,9 @@ pub(crate) async fn of_access(conn: &mut Conn, access_hash: &str) -> Result<Opti
     select::<Credential>().eq("access_hash", access_hash).optional(conn).await
 }
 
-/// The hashes of these access keys, or of all that there are, with the users that have them.
-pub(crate) async fn ec2_owners(conn: &mut Conn, hashes: Option<&[String]>) -> Result<Vec<(String, String)>> {
-    let select = hanse_store::Select::from("credentials", "access_hash, user_id");
+/// Those with access keys of these hashes, or all that there are.
+pub(crate) async fn ec2(conn: &mut Conn, hashes: Option<&[String]>) -> Result<Vec<Credential>> {
+    let select = select::<Credential>();
     match hashes {
         None => select.and("access_hash IS NOT NULL"),
         Some(hashes) => select.any("access_hash", hashes),

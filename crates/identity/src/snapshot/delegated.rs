@@ -30,9 +30,23 @@ pub(super) struct Worth {
     pub(super) epoch: u32,
 }
 
+/// An EC2 credential. Its secret stays sealed until somebody signs with it.
+#[derive(Debug)]
+pub(crate) struct Ec2Credential {
+    /// What the blob is sealed for.
+    pub(crate) id: Id,
+    pub(crate) user_id: Id,
+    pub(crate) project_id: Option<Id>,
+    pub(crate) blob: Box<[u8]>,
+}
+
 impl Snapshot {
     pub(crate) fn application_credential(&self, id: &str) -> Option<&ApplicationCredential> {
         self.application_credentials.get(id).map(Arc::as_ref)
+    }
+
+    pub(crate) fn ec2_credential(&self, access_hash: &str) -> Option<&Ec2Credential> {
+        self.ec2_credentials.get(access_hash).map(Arc::as_ref)
     }
 
     pub(crate) fn trust(&self, id: &str) -> Option<&Trust> {
@@ -48,7 +62,7 @@ impl Snapshot {
             Delegated::No => Some(Worth { delegation: None, roles: held(), epoch }),
             Delegated::Ec2Credential(id) => {
                 // Another user may have made one with the same key since.
-                self.ec2_credentials.get(id.as_str()).filter(|user| ***user == *payload.user_id)?;
+                self.ec2_credential(id).filter(|known| *known.user_id == *payload.user_id)?;
                 let delegation = Some(Delegation::Ec2Credential { id: id.clone() });
                 Some(Worth { delegation, roles: held(), epoch })
             }

@@ -7,7 +7,10 @@ use hanse_core::{Result, Timestamp};
 use hanse_policy::AccessRule;
 use hanse_store::Conn;
 
-use super::{ApplicationCredential, Assigned, ById, Group, Id, KnownRole, Person, Place, SiteKind, Snapshot};
+use super::{
+    ApplicationCredential, Assigned, ById, Ec2Credential, Group, Id, KnownRole, Person, Place, SiteKind,
+    Snapshot,
+};
 use crate::db;
 use crate::db::revision::Touched;
 use crate::model::{Assignment, Holder, Site};
@@ -167,9 +170,23 @@ async fn trusts(conn: &mut Conn, known: &mut Interner, which: Which<'_>) -> Resu
     Ok(rows.into_iter().map(|row| (known.intern(&row.id), Arc::new(row))).collect())
 }
 
-async fn ec2_credentials(conn: &mut Conn, known: &mut Interner, which: Which<'_>) -> Result<HashMap<Id, Id>> {
-    let owners = db::credentials::ec2_owners(conn, which).await?;
-    Ok(owners.iter().map(|(id, user)| (known.intern(id), known.intern(user))).collect())
+async fn ec2_credentials(
+    conn: &mut Conn,
+    known: &mut Interner,
+    which: Which<'_>,
+) -> Result<HashMap<Id, Arc<Ec2Credential>>> {
+    let mut made = HashMap::new();
+    for row in db::credentials::ec2(conn, which).await? {
+        let Some(access_hash) = &row.access_hash else { continue };
+        let credential = Ec2Credential {
+            id: known.intern(&row.id),
+            user_id: known.intern(&row.user_id),
+            project_id: row.project_id.as_deref().map(|id| known.intern(id)),
+            blob: row.blob.into(),
+        };
+        made.insert(known.intern(access_hash), Arc::new(credential));
+    }
+    Ok(made)
 }
 
 impl Snapshot {

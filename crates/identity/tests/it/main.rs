@@ -1,6 +1,7 @@
 //! The real router, store and policy, on both engines.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod access_keys;
 mod assignments;
 mod catalog;
 mod cloud;
