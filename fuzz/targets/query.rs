@@ -71,6 +71,7 @@ static WORLD: LazyLock<World> = LazyLock::new(|| {
             tokens: Arc::new(tokens),
             master: Arc::new(MasterKey::load_or_create(&directory.path().join("master"), &cx).unwrap()),
             catalog: vec![CATALOG],
+            elsewhere: Vec::new(),
             public_url: "https://cloud.test".to_owned(),
             region: "RegionOne".to_owned(),
             settings: Settings {

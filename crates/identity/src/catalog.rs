@@ -53,7 +53,8 @@ const INTERFACES: [&str; 3] = ["admin", "internal", "public"];
 
 /// What comes with the build.
 pub(crate) struct BuiltIn {
-    entries: Vec<CatalogEntry>,
+    /// Each with the address that it stands below.
+    entries: Vec<(CatalogEntry, String)>,
     region: String,
     public_url: String,
 }
@@ -65,8 +66,18 @@ fn id(parts: &[&str]) -> String {
 }
 
 impl BuiltIn {
-    pub(crate) fn new(entries: Vec<CatalogEntry>, region: String, public_url: &str) -> BuiltIn {
-        BuiltIn { entries, region, public_url: public_url.trim_end_matches('/').to_owned() }
+    /// `elsewhere` are services with a listener of their own.
+    pub(crate) fn new(
+        here: Vec<CatalogEntry>,
+        elsewhere: Vec<(CatalogEntry, String)>,
+        region: String,
+        public_url: &str,
+    ) -> BuiltIn {
+        let public_url = public_url.trim_end_matches('/').to_owned();
+        let here = here.into_iter().map(|entry| (entry, public_url.clone()));
+        let elsewhere =
+            elsewhere.into_iter().map(|(entry, url)| (entry, url.trim_end_matches('/').to_owned()));
+        BuiltIn { entries: here.chain(elsewhere).collect(), region, public_url }
     }
 
     /// The address of an object of this API.
@@ -85,7 +96,7 @@ impl BuiltIn {
     }
 
     pub(crate) fn services(&self) -> Vec<Service> {
-        let service = |entry: &CatalogEntry| Service {
+        let service = |(entry, _): &(CatalogEntry, String)| Service {
             id: id(&[entry.kind]),
             kind: entry.kind.to_owned(),
             name: entry.name.to_owned(),
@@ -97,13 +108,13 @@ impl BuiltIn {
     }
 
     pub(crate) fn endpoints(&self) -> Vec<Endpoint> {
-        let endpoint = |entry: &CatalogEntry, interface: &str| Endpoint {
+        let endpoint = |(entry, base): &(CatalogEntry, String), interface: &str| Endpoint {
             id: id(&[entry.kind, interface]),
             service_id: id(&[entry.kind]),
             interface: interface.to_owned(),
             region_id: Some(self.region.clone()),
             // Keystone's spelling of the project's place.
-            url: format!("{}{}", self.public_url, entry.path).replace("{project_id}", "$(project_id)s"),
+            url: format!("{base}{}", entry.path).replace("{project_id}", "$(project_id)s"),
             enabled: true,
             extra: Attributes::new(),
             created_at: Timestamp(0),

@@ -2,7 +2,7 @@
 
 use hanse_core::{Cx, Error, Page, Result, Secret};
 use hanse_crypto::TotpKey;
-use hanse_policy::{Caller, Target};
+use hanse_policy::{Caller, Grant, Target};
 use hanse_web::Params;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -91,6 +91,10 @@ fn unseal(identity: &Identity, id: &str, blob: &[u8]) -> Result<Secret<String>> 
     Ok(Secret::new(text.to_owned()))
 }
 
+pub(crate) fn seal(identity: &Identity, cx: &Cx, id: &str, blob: &Secret<String>) -> Result<Vec<u8>> {
+    identity.0.master.seal(cx, &purpose(id), blob.expose().as_bytes())
+}
+
 /// The secret of an EC2 credential.
 pub(crate) fn secret(identity: &Identity, credential: &Ec2Credential) -> Result<Secret<String>> {
     let blob = unseal(identity, &credential.id, &credential.blob)?;
@@ -142,7 +146,7 @@ fn target(id: &str, user_id: &str) -> Target {
 }
 
 /// Writes a new one, within the limits.
-async fn store(identity: &Identity, cx: &Cx, grant: &hanse_policy::Grant, new: &Credential) -> Result<()> {
+pub(crate) async fn store(identity: &Identity, cx: &Cx, grant: &Grant, new: &Credential) -> Result<()> {
     identity
         .write(cx, grant, |tx| {
             Box::pin(async move {
@@ -175,7 +179,7 @@ pub(crate) async fn create(identity: &Identity, cx: &Cx, caller: &Caller, new: C
         return Err(Error::bad_request("An EC2 credential is for a project."));
     }
     let grant = caller.authorize(cx, CREATE_CREDENTIAL, target(&id, &new.user_id))?;
-    let sealed = identity.0.master.seal(cx, &purpose(&id), blob.expose().as_bytes())?;
+    let sealed = seal(identity, cx, &id, &blob)?;
     let credential = Credential {
         id,
         user_id: new.user_id,
@@ -230,7 +234,7 @@ pub(crate) async fn update(
     let grant = caller.authorize(cx, UPDATE_CREDENTIAL, target(id, &seen.credential.user_id))?;
     let blob = text(&change.blob)?;
     let access_hash = checked(&seen.credential.kind, &blob)?;
-    let sealed = identity.0.master.seal(cx, &purpose(id), blob.expose().as_bytes())?;
+    let sealed = seal(identity, cx, id, &blob)?;
     let credential = Credential { blob: sealed, access_hash, ..seen.credential };
     let (grant, row) = (&grant, &credential);
     identity
@@ -251,8 +255,13 @@ pub(crate) async fn update(
 
 pub(crate) async fn delete(identity: &Identity, cx: &Cx, caller: &Caller, id: &str) -> Result<()> {
     let seen = show(identity, caller, id).await?;
-    let grant = caller.authorize(cx, DELETE_CREDENTIAL, target(id, &seen.credential.user_id))?;
-    let grant = &grant;
+    remove(identity, cx, &caller.authorize(cx, DELETE_CREDENTIAL, target(id, &seen.credential.user_id))?)
+        .await
+}
+
+/// Removes the credential that the grant names.
+pub(crate) async fn remove(identity: &Identity, cx: &Cx, grant: &Grant) -> Result<()> {
+    let id = grant.target();
     identity
         .write(cx, grant, |tx| {
             Box::pin(async move {
@@ -286,7 +295,7 @@ pub(crate) async fn create_ec2(
     }
     let blob = Secret::new(json!({ "access": access, "secret": secret.expose() }).to_string());
     let credential = Credential {
-        blob: identity.0.master.seal(cx, &purpose(&id), blob.expose().as_bytes())?,
+        blob: seal(identity, cx, &id, &blob)?,
         access_hash: Some(id.clone()),
         id,
         user_id: user_id.to_owned(),

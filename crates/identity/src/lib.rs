@@ -3,6 +3,7 @@
 //! The database is the truth. Each process keeps all of it that deciding about a token takes in a snapshot in memory,
 //! at most a second old, so that checking a token asks nobody ([`snapshot`](self)).
 
+mod access_keys;
 mod api;
 mod application_credentials;
 mod assignments;
@@ -46,6 +47,7 @@ use hanse_policy::Grant;
 use hanse_store::{Db, Migration, Migrations, Step, Tx};
 use hanse_web::{Authenticator, CatalogEntry, FaultStyle, Service};
 
+pub use access_keys::{GivenKey, MadeKey, ShownKey, create_access_key, delete_access_key, list_access_keys};
 pub use auth::AccessKey;
 pub use bootstrap::{BootstrapSpec, ProjectUser, bootstrap, ensure_project_user};
 pub use compliance::{Compliance, Demands, UNIQUE_PASSWORDS_MAX};
@@ -111,6 +113,8 @@ pub struct Deps {
     pub master: Arc<MasterKey>,
     /// The whole cloud's catalog; `{project_id}` in a path stands for the project of the token.
     pub catalog: Vec<CatalogEntry>,
+    /// Services with a listener of their own, each with its public address.
+    pub elsewhere: Vec<(CatalogEntry, String)>,
     /// Scheme, host and port of the public address, without a path: `https://cloud.example:8443`.
     pub public_url: String,
     pub region: String,
@@ -137,7 +141,7 @@ impl Identity {
         Identity(Arc::new(Inner {
             snapshots: Snapshots::new(deps.db.clone()),
             brake: Brake::new(deps.settings.failures_per_minute),
-            catalog: BuiltIn::new(deps.catalog, deps.region, &deps.public_url),
+            catalog: BuiltIn::new(deps.catalog, deps.elsewhere, deps.region, &deps.public_url),
             db: deps.db,
             hasher: deps.hasher,
             tokens: deps.tokens,

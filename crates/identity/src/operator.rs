@@ -129,7 +129,13 @@ fn the_only<T>(what: &str, named: &str, mut found: impl Iterator<Item = T>) -> R
 }
 
 impl Snapshot {
-    fn the_person(&self, named: &str) -> Result<&Person> {
+    pub(crate) fn the_project(&self, named: &str) -> Result<&Place> {
+        let named_so = |place: &&Place| place.name == named && !place.is_domain;
+        let by_name = || the_only("project", named, self.places().filter(named_so));
+        self.project(named).map_or_else(by_name, Ok)
+    }
+
+    pub(crate) fn the_person(&self, named: &str) -> Result<&Person> {
         let by_name = || the_only("user", named, self.people().filter(|person| person.name == named));
         self.person(named).map_or_else(by_name, Ok)
     }

@@ -31,6 +31,7 @@ pub struct CatalogEntry {
     /// Service type (`compute`) and name (`nova`).
     pub kind: &'static str,
     pub name: &'static str,
-    /// Path below the public address: `/compute/v2.1`.
+    /// Path below the public address, which is that of the APIs unless the service has a listener of its own:
+    /// `/compute/v2.1`.
     pub path: &'static str,
 }

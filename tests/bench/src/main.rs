@@ -10,6 +10,7 @@ mod guests;
 mod logins;
 mod people;
 mod process;
+mod s3;
 mod servers;
 mod start;
 mod tokens;
@@ -58,6 +59,9 @@ struct Options {
     /// The longest list of servers
     #[arg(long, default_value_t = 10_000, value_name = "N")]
     servers: usize,
+    /// Objects in the largest bucket that is listed, a power of ten from a thousand on
+    #[arg(long, value_name = "N", default_value_t = 100_000)]
+    objects: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -78,6 +82,8 @@ enum Part {
     Writes,
     /// Creating and listing servers
     Servers,
+    /// Object storage: PUT, GET and lists, beside a bare log on the same disk
+    S3,
 }
 
 impl Options {
@@ -160,6 +166,10 @@ async fn measure(options: &Options) -> Result<Vec<Line>> {
     if options.wants(Part::People) {
         eprintln!("people");
         lines.extend(people::measure().await?);
+    }
+    if options.wants(Part::S3) {
+        eprintln!("s3");
+        lines.extend(s3::measure(options).await?);
     }
     if options.wants(Part::Writes) {
         eprintln!("writes");

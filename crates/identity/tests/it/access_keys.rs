@@ -1,7 +1,9 @@
-//! What a service of the same process learns of an access key: `Identity::access_key`.
+//! What a service of the same process learns of an access key: `Identity::access_key`, and how the operator makes one.
 
 use std::time::Duration;
 
+use hanse_core::{Kind, Secret};
+use hanse_identity::{GivenKey, create_access_key, delete_access_key, list_access_keys};
 use hanse_policy::TokenScope;
 use serde_json::json;
 
@@ -96,5 +98,43 @@ async fn a_key_follows_its_credential() {
         let answer = cloud.call("POST", "/v3/credentials", &admin, body).await;
         assert!([201, 400].contains(&answer.status), "{}", answer.body);
         assert_eq!(roles(&cloud, "nowhere").await, None);
+    }
+}
+
+#[tokio::test]
+async fn the_operator_makes_lists_and_ends_keys_that_count_at_once() {
+    for cloud in clouds().await {
+        let (identity, cx) = (&cloud.identity, &cloud.cx);
+        let made = create_access_key(identity, cx, "demo", "demo", None).await.unwrap();
+        let key = identity.access_key(cx, &made.access).await.unwrap().unwrap();
+        assert_eq!(key.secret.expose(), made.secret.expose());
+        let given = |access: &str, secret: &str| {
+            Some(GivenKey { access: access.to_owned(), secret: Secret::new(secret.to_owned()) })
+        };
+        let brought = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY";
+        create_access_key(identity, cx, "demo", "demo", given("AKIAIOSFODNN7EXAMPLE", brought))
+            .await
+            .unwrap();
+        let key = identity.access_key(cx, "AKIAIOSFODNN7EXAMPLE").await.unwrap().unwrap();
+        assert_eq!(key.secret.expose(), brought);
+        let shown = list_access_keys(identity, cx, Some("demo"), Some("demo")).await.unwrap();
+        assert_eq!(shown.len(), 2);
+        assert!(shown.iter().all(|key| key.is_live && key.user == "demo" && key.project == "demo"));
+        assert_eq!(list_access_keys(identity, cx, Some("admin"), None).await.unwrap(), []);
+
+        for (user, project, given, kind) in [
+            ("nobody", "demo", None, Kind::NotFound),
+            ("demo", "nowhere", None, Kind::NotFound),
+            ("demo", "admin", None, Kind::Conflict),
+            ("demo", "demo", given("AKIAIOSFODNN7EXAMPLE", brought), Kind::Conflict),
+            ("demo", "demo", given("a b", brought), Kind::BadRequest),
+            ("demo", "demo", given("fine", "short"), Kind::BadRequest),
+        ] {
+            let refused = create_access_key(identity, cx, user, project, given).await.err().unwrap();
+            assert_eq!(refused.kind(), kind, "{user} {project}: {refused}");
+        }
+        delete_access_key(identity, cx, &made.access).await.unwrap();
+        assert_eq!(roles(&cloud, &made.access).await, None);
+        assert_eq!(delete_access_key(identity, cx, &made.access).await.unwrap_err().kind(), Kind::NotFound);
     }
 }

@@ -104,12 +104,14 @@ fn router(
     settings: &Settings,
 ) -> (Router, Identity) {
     let volume = CatalogEntry { kind: "block-storage", name: "cinder", path: "/volume/v3/{project_id}" };
+    let elsewhere = CatalogEntry { kind: "s3", name: "hanse-s3", path: "" };
     let identity = Identity::new(Deps {
         db: db.clone(),
         hasher: hasher.clone(),
         tokens: tokens.clone(),
         master: master.clone(),
         catalog: vec![CATALOG, volume],
+        elsewhere: vec![(elsewhere, "https://s3.cloud.test".to_owned())],
         public_url: "https://cloud.test".to_owned(),
         region: "RegionOne".to_owned(),
         settings: settings.clone(),

@@ -40,7 +40,8 @@ async fn regions_services_and_endpoints_are_those_of_the_catalog() {
         assert_eq!(services["services"].as_array().unwrap().len(), 1);
         assert_eq!(services["services"][0]["id"], entry["id"]);
         let endpoints = cloud.get("/v3/endpoints?interface=public", &admin).await.expect(200);
-        assert_eq!(endpoints["endpoints"].as_array().unwrap().len(), 2);
+        assert_eq!(endpoints["endpoints"].as_array().unwrap().len(), 3);
+        assert_eq!(endpoints["endpoints"][2]["url"], "https://s3.cloud.test", "a listener of its own");
         let id = endpoints["endpoints"][1]["id"].as_str().unwrap();
         let one = cloud.get(&format!("/v3/endpoints/{id}"), &admin).await.expect(200);
         assert_eq!(one["endpoint"]["service_id"], entry["id"]);
