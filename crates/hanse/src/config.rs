@@ -1,5 +1,7 @@
 //! The configuration: one TOML file; everything has a default.
 
+mod keys;
+
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -10,147 +12,10 @@ use hanse_identity::{Compliance, Demands, Settings, UNIQUE_PASSWORDS_MAX};
 use ipnet::IpNet;
 use serde::Deserialize;
 
+use self::keys::{KEYS, Key};
+
 /// Where the file is looked for unless `--config` names another.
 pub const DEFAULT_PATH: &str = "/etc/hanse/hanse.toml";
-
-/// One key, as it stands in the reference.
-pub struct Key {
-    pub section: &'static str,
-    pub name: &'static str,
-    /// As it would be written in the file; empty if there is no default.
-    pub default: &'static str,
-    pub meaning: &'static str,
-}
-
-const fn key(section: &'static str, name: &'static str, default: &'static str, meaning: &'static str) -> Key {
-    Key { section, name, default, meaning }
-}
-
-/// Every key there is, in the order of the reference.
-pub const KEYS: &[Key] = &[
-    key(
-        "",
-        "state_dir",
-        "\"/var/lib/hanse\"",
-        "Directory of everything that the cloud keeps: state, keys, images, disks, logs.",
-    ),
-    key(
-        "",
-        "user",
-        "\"hanse\"",
-        "System user that the control plane and the guests run as; made by `hanse up` if it is missing.",
-    ),
-    key("api", "listen", "\"127.0.0.1:8443\"", "Address and port of the APIs (TLS)."),
-    key(
-        "api",
-        "public_url",
-        "\"https://127.0.0.1:8443\"",
-        "Address of the APIs as clients reach it; it stands in the catalog and in links.",
-    ),
-    key("api", "region", "\"RegionOne\"", "Name of the region in the catalog."),
-    key("api", "connections", "4096", "Client connections open at once; further ones are refused."),
-    key(
-        "tls",
-        "certificate",
-        "",
-        "PEM file with a certificate chain of your own; without it, the cloud's own CA issues one.",
-    ),
-    key("tls", "key", "", "PEM file with the private key of that certificate."),
-    key(
-        "database",
-        "url_file",
-        "",
-        "File (mode 0600) that holds a postgres:// address. Without it, state is kept in SQLite.",
-    ),
-    key("identity", "token_minutes", "240", "How long a token is valid."),
-    key(
-        "identity",
-        "token_provider",
-        "\"fernet\"",
-        "Kind of new tokens: \"fernet\" (sealed, short) or \"jws\" (signed, readable). Those of the other kind stay valid.",
-    ),
-    key(
-        "identity",
-        "lockout_failure_attempts",
-        "0",
-        "Wrong passwords in a row that lock an account; 0: none. Off, since whoever knows a name could lock its owner out, and\n\
-         guessing is slowed down anyway: after ten failures a minute for one account from one address come 429s.",
-    ),
-    key(
-        "identity",
-        "lockout_duration_seconds",
-        "1800",
-        "How long such an account is locked; 0: until an administrator enables it again (`enabled: true`).",
-    ),
-    key(
-        "identity",
-        "password_expires_days",
-        "0",
-        "Days after which a new password must be changed; 0: never, as NIST SP 800-63B advises.",
-    ),
-    key(
-        "identity",
-        "unique_last_password_count",
-        "0",
-        "From how many of a user's passwords, with the one of today, the next must differ: at most 24; 0: from none.",
-    ),
-    key(
-        "identity",
-        "minimum_password_age",
-        "0",
-        "Days that users must keep a password which they chose, less than password_expires_days.",
-    ),
-    key(
-        "identity",
-        "password_regex",
-        "[]",
-        "Regular expressions, each of which a new password must match from its first character. There is no look-around: in the\n\
-         place of Keystone's '(?=.*\\d)(?=.*[a-z]).{7,}$' stand three, ['.*\\d', '.*[a-z]', '.{7,}$'].",
-    ),
-    key(
-        "identity",
-        "password_regex_description",
-        "\"\"",
-        "The same in words, for those whose password does not match.",
-    ),
-    key(
-        "identity",
-        "change_password_upon_first_use",
-        "false",
-        "Whether a password that an administrator has set must be changed before it lets in. Service users are exempted by the\n\
-         option ignore_change_password_upon_first_use.",
-    ),
-    key(
-        "identity",
-        "disable_user_account_days_inactive",
-        "0",
-        "Days without any login after which an account counts as disabled; 0: never.",
-    ),
-    key("audit", "keep_days", "400", "How long audit events are kept; 0 is for ever."),
-    key("node", "name", "", "Name of this machine in the cloud; without it, its host name."),
-    key(
-        "hypervisor",
-        "driver",
-        "\"qemu\"",
-        "What runs guests: \"qemu\", or \"sim\" to try the APIs without any guest.",
-    ),
-    key(
-        "hypervisor",
-        "accelerator",
-        "\"auto\"",
-        "\"kvm\", \"tcg\" (software, slow), or \"auto\": KVM if a trial guest really runs on it.",
-    ),
-    key("compute", "cpu_allocation_ratio", "4.0", "How many virtual CPUs are given out for each real one."),
-    key(
-        "network",
-        "public_cidr",
-        "\"172.24.4.0/24\"",
-        "Addresses of the network `public`: gateways and floating IPs. Its first address is this host's.",
-    ),
-    key("external", "uplink", "", "Interface through which guests reach the outside. Off unless set."),
-    key("log", "level", "\"info\"", "\"error\", \"warn\", \"info\", \"debug\" or \"trace\"."),
-    key("log", "total_mib", "64", "Size of all logs of one process together; the oldest are dropped."),
-];
 
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
@@ -166,6 +31,7 @@ pub struct Config {
     pub hypervisor: Hypervisor,
     pub compute: Compute,
     pub network: Network,
+    pub objectstore: ObjectStore,
     pub external: External,
     pub log: Log,
 }
@@ -316,6 +182,17 @@ pub struct Network {
     pub public_cidr: IpNet,
 }
 
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default)]
+pub struct ObjectStore {
+    pub listen: SocketAddr,
+    pub public_url: String,
+    pub domain: Option<String>,
+    pub tls: bool,
+    pub connections: usize,
+    pub directory: Option<PathBuf>,
+}
+
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct External {
@@ -337,10 +214,13 @@ fn default_of<T: serde::de::DeserializeOwned>(section: &str, name: &str) -> Opti
 }
 
 macro_rules! defaults {
-    ($($type:ident $section:literal { $($field:ident),* })*) => {$(
+    ($($type:ident $section:literal { $($field:ident),* } $(without { $($none:ident),* })?)*) => {$(
         impl Default for $type {
             fn default() -> $type {
-                $type { $($field: default_of($section, stringify!($field)).expect("a key with a default")),* }
+                $type {
+                    $($field: default_of($section, stringify!($field)).expect("a key with a default"),)*
+                    $($($none: None,)*)?
+                }
             }
         }
     )*};
@@ -357,6 +237,7 @@ defaults! {
     Hypervisor "hypervisor" { driver, accelerator }
     Compute "compute" { cpu_allocation_ratio }
     Network "network" { public_cidr }
+    ObjectStore "objectstore" { listen, public_url, tls, connections } without { domain, directory }
     Log "log" { level, total_mib }
 }
 
@@ -364,6 +245,43 @@ impl Audit {
     /// `None`: for ever.
     pub fn keep(&self) -> Option<Duration> {
         (self.keep_days > 0).then(|| Duration::from_secs(u64::from(self.keep_days) * 24 * 3600))
+    }
+}
+
+impl ObjectStore {
+    fn check(&self) -> Result<()> {
+        let wrong = |message: &str| Err(Error::bad_request(message));
+        let Some(rest) = self.public_url.strip_prefix("https://").or(self.public_url.strip_prefix("http://"))
+        else {
+            return wrong("objectstore.public_url must start with https:// or http://");
+        };
+        if rest.is_empty() || rest.contains('/') {
+            return wrong("objectstore.public_url must have neither a path nor a slash at its end");
+        }
+        if !self.tls && !self.listen.ip().is_loopback() {
+            return wrong("objectstore.tls may be false only if objectstore.listen is a loopback address");
+        }
+        if self.tls && self.public_url.starts_with("http://") {
+            return wrong("objectstore.public_url must start with https:// unless objectstore.tls is false");
+        }
+        if self.directory.as_ref().is_some_and(|path| !path.is_absolute()) {
+            return wrong("objectstore.directory must be an absolute path");
+        }
+        let is_name = |domain: &String| {
+            domain.contains('.')
+                && domain.split('.').all(|label| {
+                    !label.is_empty()
+                        && label
+                            .bytes()
+                            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+                })
+        };
+        if self.domain.as_ref().is_some_and(|domain| !is_name(domain)) {
+            return wrong(
+                "objectstore.domain must be a domain name in small letters, such as s3.example.org",
+            );
+        }
+        Ok(())
     }
 }
 
@@ -430,6 +348,7 @@ impl Config {
                 "network.public_cidr must be an IPv4 network of /28 or larger, such as 172.24.4.0/24",
             );
         }
+        self.objectstore.check()?;
         if !(0.1..=64.0).contains(&self.compute.cpu_allocation_ratio) {
             return wrong("compute.cpu_allocation_ratio must be between 0.1 and 64");
         }
@@ -557,6 +476,11 @@ mod tests {
             "[identity]\nlockout_failure_attempts = -1",
             "[identity]\ntoken_minutes = 1441\ndisable_user_account_days_inactive = 1",
             "[log]\nlevel = \"loud\"",
+            "[objectstore]\nlisten = \"0.0.0.0:8444\"\ntls = false",
+            "[objectstore]\npublic_url = \"http://127.0.0.1:8444\"",
+            "[objectstore]\npublic_url = \"https://127.0.0.1:8444/\"",
+            "[objectstore]\ndirectory = \"objects\"",
+            "[objectstore]\ndomain = \"Example\"",
             "[hypervisor]\ndriver = \"vmware\"",
             "= broken",
         ] {

@@ -191,10 +191,10 @@ async fn a_project_sees_the_endpoints_it_was_given_alone_and_in_groups() {
             let list = cloud.get(&format!("/v3/OS-EP-FILTER/{path}"), &admin).await.expect(200);
             list[noun].as_array().unwrap().len()
         };
-        assert_eq!(count(format!("projects/{project}/endpoints"), "endpoints").await, 3);
+        assert_eq!(count(format!("projects/{project}/endpoints"), "endpoints").await, 4);
         assert_eq!(count(format!("projects/{project}/endpoint_groups"), "endpoint_groups").await, 1);
         assert_eq!(count(format!("endpoints/{id}/projects"), "projects").await, 1);
-        assert_eq!(count(format!("endpoint_groups/{group}/endpoints"), "endpoints").await, 2);
+        assert_eq!(count(format!("endpoint_groups/{group}/endpoints"), "endpoints").await, 3);
         assert_eq!(count(format!("endpoint_groups/{group}/projects"), "projects").await, 1);
         cloud.delete(&path, &admin).await.expect(204);
         cloud.delete(&path, &admin).await.expect(404);
