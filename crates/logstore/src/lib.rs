@@ -11,6 +11,7 @@ mod frame;
 mod index;
 mod keeper;
 mod log;
+mod mark;
 mod payload;
 mod reading;
 mod recover;

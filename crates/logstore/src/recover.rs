@@ -15,6 +15,7 @@ use crate::disk::DiskFile;
 use crate::frame::{Head, Op};
 use crate::index::{Applied, Checkpoint, FILE, Index, Mode, Snapshot, Stats, Tables};
 use crate::log::{self, Found, Position, START, Segments, Tail, Walk};
+use crate::mark::Mark;
 use crate::wire::key_hash;
 use crate::{Options, damaged, disk_error, index_error};
 
@@ -62,6 +63,7 @@ impl Lost {
 
 pub(crate) struct Recovered {
     pub index: Index,
+    pub mark: Mark,
     pub tail: Tail,
     pub stats: Stats,
     pub damages: Vec<Damage>,
@@ -119,6 +121,9 @@ pub(crate) fn finish(
         log::begin(file.as_ref(), 1).map_err(|error| disk_error("write", &segments.path(1), error))?;
         list = vec![1];
     }
+    let directory = segments.directory().parent().unwrap_or(segments.directory());
+    let (mark, synced) = Mark::open(options.disk.as_ref(), directory)?;
+    replay.synced = synced;
     let known = replay.checkpoint.take().unwrap_or_default();
     replay.position = known.position;
     replay.stats = known.stats;
@@ -158,6 +163,7 @@ pub(crate) fn finish(
     let tail = Tail::new(segments.clone(), replay.position, options)?;
     Ok(Recovered {
         index,
+        mark,
         tail,
         stats: replay.stats,
         damages: replay.damages,
@@ -172,6 +178,8 @@ fn blank_the_end(segments: &Segments, segment: u64, end: u64) -> Result<()> {
     let file = segments.file(segment)?;
     let path = segments.path(segment);
     let wipe = |file: &dyn DiskFile, to| log::zero(file, end, to).and_then(|()| file.sync());
+    // What is found and was not synced, since the process was killed, is told to readers from now on.
+    file.sync().map_err(|error| disk_error("sync", &path, error))?;
     if let Some(to) = walk.last_written(end) {
         wipe(file.as_ref(), to).map_err(|error| disk_error("wipe the end of", &path, error))?;
     }
@@ -186,6 +194,8 @@ fn blank_the_end(segments: &Segments, segment: u64, end: u64) -> Result<()> {
 #[derive(Default)]
 pub(crate) struct Replay {
     pub checkpoint: Option<Checkpoint>,
+    /// The log was on the disk at least up to here.
+    pub synced: Position,
     pub position: Position,
     pub stats: Stats,
     pub damages: Vec<Damage>,
@@ -228,14 +238,21 @@ impl Replay {
             }
             // How far this one was written, by what the next one says.
             let mut end = START;
+            if self.synced.segment == segment {
+                end = self.synced.offset;
+            }
             if let Some(next) = list.get(n + 1)
                 && let Some(head) = segments.walk(*next)?.head()
                 && *next == segment + 1
             {
-                end = head.previous_end;
+                end = end.max(head.previous_end);
             }
             self.segment(index, &mut walk, end, mode)?;
             self.stats.entry(segment).or_default().end = self.position.offset;
+        }
+        if last < self.synced.segment {
+            self.lost.unknown = true;
+            self.report(format!("the log ends in segment {last}, and it was written up to {}", self.synced.segment));
         }
         self.position.segment = last;
         Ok(last)

@@ -18,6 +18,7 @@ use crate::extent::Extents;
 use crate::index::{SharedIndex, Stats};
 use crate::keeper::{Chore, Chores, Grave};
 use crate::log::Segments;
+use crate::mark::Mark;
 use crate::reading::Reading;
 use crate::recover::{Damage, Lost};
 use crate::view::Pins;
@@ -39,6 +40,7 @@ pub(crate) struct Core {
     pub segments: Arc<Segments>,
     pub extents: Extents,
     pub index: SharedIndex,
+    pub mark: Mark,
     /// For staged bytes.
     pub memory: Arc<Semaphore>,
     /// Payloads that are staged and not committed.
@@ -201,6 +203,7 @@ impl Store {
             segments,
             extents,
             index: Arc::new(recovered.index),
+            mark: recovered.mark,
             options,
             _lock: held,
         });

@@ -181,6 +181,7 @@ impl Writer {
         }
         let checkpoint = Checkpoint { position: self.tail.position, stats: lock(&self.core.stats).clone() };
         self.core.index.save(&checkpoint).map_err(|error| self.core.fail(error.detail()))?;
+        self.core.mark.set(self.tail.position).map_err(|error| self.core.fail(error.detail()))?;
         self.unsaved_frames = 0;
         self.unsaved_bytes = 0;
         self.saved_at = Instant::now();
