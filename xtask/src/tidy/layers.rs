@@ -16,7 +16,7 @@ enum Layer {
 }
 
 /// The kernel, bottom up: a crate uses only what stands before it.
-const KERNEL: &[&str] = &["core", "policy", "store", "work", "crypto", "node", "web"];
+const KERNEL: &[&str] = &["core", "logstore", "policy", "store", "work", "crypto", "node", "web"];
 
 /// Every crate of ours, without its `hanse-`. A new one is added here by whoever decides where it belongs.
 const LAYERS: &[(Layer, &[&str])] = &[

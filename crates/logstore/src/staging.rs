@@ -1,0 +1,205 @@
+//! Payloads on their way in.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use hanse_core::{Context, Result};
+use tokio::sync::OwnedSemaphorePermit;
+
+use crate::disk::DiskFile;
+use crate::keeper::Chore;
+use crate::payload::Checksums;
+use crate::store::Core;
+use crate::{PayloadId, disk_error, lock};
+
+/// How much is gathered before it is written to an extent.
+const GATHER: usize = 1 << 20;
+
+/// Removes the file of a payload that was not committed.
+struct Guard {
+    core: Arc<Core>,
+    id: PayloadId,
+    /// Whether there is a file that nobody would miss.
+    file: bool,
+}
+
+impl Guard {
+    fn new(core: Arc<Core>) -> Guard {
+        let id = PayloadId::new(&core.cx);
+        lock(&core.staged).insert(id);
+        Guard { core, id, file: false }
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if self.file {
+            // If nobody takes the chore, the file is swept when the store is opened next.
+            self.core.chores.send(Chore::Discard(self.id));
+        } else {
+            lock(&self.core.staged).remove(&self.id);
+        }
+    }
+}
+
+/// A payload that is being written. Dropping it deletes what was staged.
+pub struct Staging {
+    guard: Guard,
+    sums: Checksums,
+    len: u64,
+    buffer: Vec<u8>,
+    /// For what is in the buffer.
+    permit: Option<OwnedSemaphorePermit>,
+    file: Option<Arc<dyn DiskFile>>,
+    failed: bool,
+}
+
+impl Staging {
+    pub(crate) fn new(core: Arc<Core>) -> Staging {
+        let guard = Guard::new(core);
+        Staging {
+            sums: Checksums::new(guard.id),
+            guard,
+            len: 0,
+            buffer: Vec::new(),
+            permit: None,
+            file: None,
+            failed: false,
+        }
+    }
+
+    /// Appends bytes. What does not fit into the memory that all staged payloads share goes to the disk at once.
+    ///
+    /// # Errors
+    /// 503 named [`crate::FULL`] if the disk is full; 500 if it fails. The payload is lost then.
+    pub async fn write(&mut self, bytes: Bytes) -> Result<()> {
+        if self.failed {
+            return Err(hanse_core::Error::internal("this payload has failed before"));
+        }
+        // Unless it gets to its end, this payload is not whole.
+        self.failed = true;
+        self.sums.update(&bytes);
+        self.len += bytes.len() as u64;
+        if self.file.is_none() {
+            let fits = self.len <= self.guard.core.options.inline_limit as u64;
+            if fits && self.reserve(bytes.len()) {
+                self.buffer.extend_from_slice(&bytes);
+                self.failed = false;
+                return Ok(());
+            }
+            self.guard.core.check_room()?;
+            self.guard.file = true;
+            let (core, id) = (self.guard.core.clone(), self.guard.id);
+            self.file = Some(blocking(move || core.extents.create(id)).await?);
+        }
+        let written = self.len - (self.buffer.len() + bytes.len()) as u64;
+        let full = self.buffer.len() + bytes.len() >= GATHER;
+        if !full && self.reserve(bytes.len()) {
+            self.buffer.extend_from_slice(&bytes);
+        } else {
+            self.spill(written, bytes).await?;
+        }
+        self.failed = false;
+        Ok(())
+    }
+
+    /// Takes memory for more bytes, if there is some.
+    fn reserve(&mut self, more: usize) -> bool {
+        let Ok(count) = u32::try_from(more) else { return false };
+        match self.guard.core.memory.clone().try_acquire_many_owned(count) {
+            Ok(permit) => {
+                match &mut self.permit {
+                    Some(held) => held.merge(permit),
+                    None => self.permit = Some(permit),
+                }
+                true
+            }
+            Err(_) => false,
+        }
+    }
+
+    /// Writes the buffer and what follows it.
+    async fn spill(&mut self, offset: u64, more: Bytes) -> Result<()> {
+        let Some(file) = self.file.clone() else { return Ok(()) };
+        let buffer = std::mem::take(&mut self.buffer);
+        let path = self.guard.core.extents.path(self.guard.id);
+        let permit = self.permit.take();
+        blocking(move || {
+            let _permit = permit;
+            let write = |at, bytes: &[u8]| {
+                if bytes.is_empty() { Ok(()) } else { file.write_at(at, bytes) }
+            };
+            write(offset, &buffer)
+                .and_then(|()| write(offset + buffer.len() as u64, &more))
+                .map_err(|error| disk_error("write", &path, error))
+        })
+        .await
+    }
+
+    /// Ends the payload. A large one is on the disk when this returns.
+    ///
+    /// # Errors
+    /// As [`Staging::write`].
+    pub async fn finish(mut self) -> Result<Staged> {
+        if self.failed {
+            return Err(hanse_core::Error::internal("this payload has failed before"));
+        }
+        if self.file.is_none() {
+            let crcs = self.sums.finish();
+            let content = Content::Inline { bytes: self.buffer.into(), crcs, permit: self.permit };
+            return Ok(Staged { guard: self.guard, len: self.len, content });
+        }
+        self.spill(self.len - self.buffer.len() as u64, Bytes::new()).await?;
+        if let Some(file) = self.file.take() {
+            let (core, id, len, crcs) =
+                (self.guard.core.clone(), self.guard.id, self.len, self.sums.finish());
+            blocking(move || core.extents.finish(id, file.as_ref(), len, &crcs)).await?;
+        }
+        Ok(Staged { guard: self.guard, len: self.len, content: Content::Extent })
+    }
+}
+
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    tokio::task::spawn_blocking(work).await.context("a disk operation did not end")?
+}
+
+enum Content {
+    Inline { bytes: Bytes, crcs: Vec<u32>, permit: Option<OwnedSemaphorePermit> },
+    Extent,
+}
+
+/// A payload that is whole; [`crate::Change::attach`] makes it part of the store. Dropping it before deletes it.
+pub struct Staged {
+    guard: Guard,
+    len: u64,
+    content: Content,
+}
+
+impl Staged {
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    pub(crate) fn id(&self) -> PayloadId {
+        self.guard.id
+    }
+
+    /// The bytes and the checksums of one that goes into the log.
+    pub(crate) fn inline(&self) -> Option<(&Bytes, &[u32])> {
+        match &self.content {
+            Content::Inline { bytes, crcs, permit: _ } => Some((bytes, crcs)),
+            Content::Extent => None,
+        }
+    }
+
+    /// It belongs to a record now, or may: the file stays.
+    pub(crate) fn keep(mut self) {
+        self.guard.file = false;
+    }
+}

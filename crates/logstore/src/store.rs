@@ -1,0 +1,309 @@
+//! The store: what its threads share, and its public face.
+
+use std::any::Any;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use hanse_core::{Context, Cx, Error, Result};
+use tokio::sync::{Semaphore, oneshot};
+
+use crate::disk::DiskFile;
+use crate::extent::Extents;
+use crate::index::{SharedIndex, Stats};
+use crate::keeper::{Chore, Chores, Grave};
+use crate::log::Segments;
+use crate::mark::Mark;
+use crate::reading::Reading;
+use crate::recover::{Damage, Lost};
+use crate::view::Pins;
+use crate::writer::{Closure, Job, Message};
+use crate::{
+    Change, FAILED, Options, PayloadId, Staging, View, disk_error, full, keeper, lock, recover, writer,
+};
+
+/// How many writes may wait for the writer.
+const WAITING: usize = 1024;
+/// How long an answer of the file system about its free space holds.
+const SPACE_HOLDS: Duration = Duration::from_millis(50);
+
+/// What the threads share.
+pub(crate) struct Core {
+    pub cx: Cx,
+    pub options: Options,
+    pub directory: PathBuf,
+    pub segments: Arc<Segments>,
+    pub extents: Extents,
+    pub index: SharedIndex,
+    pub mark: Mark,
+    /// For staged bytes.
+    pub memory: Arc<Semaphore>,
+    /// Payloads that are staged and not committed.
+    pub staged: Mutex<BTreeSet<PayloadId>>,
+    pub stats: Mutex<Stats>,
+    pub pins: Pins,
+    /// What was freed and may still be read, by the generation that no longer names it.
+    pub graves: Mutex<BTreeMap<u64, Vec<Grave>>>,
+    pub chores: Chores,
+    pub queue: std::sync::mpsc::Sender<Message>,
+    slots: Semaphore,
+    /// Why no more is written.
+    failed: Mutex<Option<String>>,
+    pub lost: Lost,
+    pub damages: Vec<Damage>,
+    pub ahead: Mutex<Ahead>,
+    space: Mutex<Option<(Instant, u64)>>,
+    pub stopping: AtomicBool,
+    _lock: Box<dyn Any + Send + Sync>,
+}
+
+impl Core {
+    pub(crate) fn failure(&self) -> Option<Error> {
+        let why = lock(&self.failed).clone()?;
+        Some(
+            Error::unavailable("The storage takes no more writes until it is opened again.")
+                .named(FAILED)
+                .because(why),
+        )
+    }
+
+    /// From now on every write fails.
+    pub(crate) fn fail(&self, why: String) -> Error {
+        tracing::error!(directory = %self.directory.display(), %why, "the storage takes no more writes");
+        lock(&self.failed).get_or_insert(why);
+        self.failure().unwrap_or_else(full)
+    }
+
+    /// How many bytes may still be written.
+    pub(crate) fn free_bytes(&self) -> Result<u64> {
+        let mut space = lock(&self.space);
+        if let Some((at, free)) = *space
+            && at.elapsed() < SPACE_HOLDS
+        {
+            return Ok(free);
+        }
+        let found = self.options.disk.space(&self.directory);
+        let free = found.map_err(|error| disk_error("ask for space", &self.directory, error))?.free;
+        *space = Some((Instant::now(), free));
+        Ok(free)
+    }
+
+    /// Whether there is room beyond the reserve.
+    pub(crate) fn check_room(&self) -> Result<()> {
+        if self.free_bytes()? < self.options.reserve_bytes { Err(full()) } else { Ok(()) }
+    }
+
+    pub(crate) fn reap_later(&self) {
+        if !lock(&self.graves).is_empty() {
+            self.chores.send(Chore::Reap);
+        }
+    }
+
+    /// Lays out what was freed; it goes once nobody can read it.
+    pub(crate) fn bury(&self, graves: Vec<Grave>) {
+        if !graves.is_empty() {
+            let generation = self.pins.advance();
+            lock(&self.graves).entry(generation).or_default().extend(graves);
+            self.chores.send(Chore::Reap);
+        }
+    }
+
+    /// Runs a job on the writer thread.
+    pub(crate) fn submit(&self, job: Box<dyn Job>) {
+        // The writer ends after everybody who could send.
+        let _ = self.queue.send(Message::Job(job));
+    }
+
+    /// Makes the index durable up to the end of the log.
+    pub(crate) fn checkpoint(&self) -> Result<()> {
+        let (answer, done) = std::sync::mpsc::sync_channel(1);
+        let _ = self.queue.send(Message::Checkpoint(answer));
+        done.recv().context("the writer has ended")?
+    }
+}
+
+/// The segment that is made ahead. Whoever makes or begins one holds the lock, so that no two do.
+#[derive(Debug, Default)]
+pub(crate) struct Ahead {
+    /// The newest segment that is written to.
+    pub begun: u64,
+    pub ready: Option<(u64, Arc<dyn DiskFile>)>,
+}
+
+/// A durable ordered map whose records own payloads. Clones are the same store.
+#[derive(Clone)]
+pub struct Store(Arc<Inner>);
+
+struct Inner {
+    core: Arc<Core>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl Inner {
+    fn stop(&self) {
+        self.core.stopping.store(true, Ordering::SeqCst);
+        self.core.chores.send(Chore::Stop);
+        let _ = self.core.queue.send(Message::Stop);
+        for thread in lock(&self.threads).drain(..) {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+impl Store {
+    /// Opens the store in this directory, or makes it; finishes what a crash has interrupted. Blocks while it reads what
+    /// was written since the last checkpoint.
+    ///
+    /// # Errors
+    /// 503 if another process has it open; 500 if the disk fails. Damage alone is no error: see [`Store::damaged`].
+    pub fn open(cx: &Cx, directory: &Path, options: Options) -> Result<Store> {
+        let disk = options.disk.clone();
+        disk.create_directory(directory).map_err(|error| disk_error("make", directory, error))?;
+        let lock_path = directory.join("lock");
+        let held = disk.lock(&lock_path).map_err(|error| match error.kind() {
+            std::io::ErrorKind::WouldBlock => Error::unavailable("The storage is in use by another process."),
+            _ => disk_error("lock", &lock_path, error),
+        })?;
+        let segments = Arc::new(Segments::new(disk.clone(), directory));
+        let extents = Extents::new(disk.clone(), directory);
+        for needed in [segments.directory(), extents.directory()] {
+            disk.create_directory(needed).map_err(|error| disk_error("make", needed, error))?;
+        }
+        let recovered = recover::recover(directory, &segments, &options)?;
+        let (queue, messages) = std::sync::mpsc::channel();
+        let (chores, waiting) = Chores::new();
+        let core = Arc::new(Core {
+            cx: cx.background("logstore"),
+            directory: directory.to_owned(),
+            memory: Arc::new(Semaphore::new(options.memory.min(Semaphore::MAX_PERMITS))),
+            staged: Mutex::default(),
+            stats: Mutex::new(recovered.stats),
+            pins: Pins::default(),
+            graves: Mutex::default(),
+            chores,
+            queue,
+            slots: Semaphore::new(WAITING),
+            failed: Mutex::new(recovered.lost.is_any().then(|| "a part of the log is lost".to_owned())),
+            lost: recovered.lost,
+            damages: recovered.damages,
+            ahead: Mutex::new(Ahead { begun: recovered.tail.position.segment, ready: None }),
+            space: Mutex::default(),
+            stopping: AtomicBool::new(false),
+            segments,
+            extents,
+            index: Arc::new(recovered.index),
+            mark: recovered.mark,
+            options,
+            _lock: held,
+        });
+        let threads = vec![
+            writer::start(core.clone(), recovered.tail, recovered.replayed, messages)?,
+            keeper::start(core.clone(), waiting)?,
+        ];
+        Ok(Store(Arc::new(Inner { core, threads: Mutex::new(threads) })))
+    }
+
+    /// Runs a change on the writer thread, after all that were asked for before. What it did is on the disk when this
+    /// returns `Ok`; if it fails or panics, nothing has changed. Several changes share one sync of the disk.
+    ///
+    /// # Errors
+    /// What the closure answers; 413 if the change does not fit into a segment; 503 named [`crate::FULL`] if the disk is
+    /// full, or named [`FAILED`] if the disk fails: then it is not known whether the change will be there.
+    pub async fn write<T, F>(&self, change: F) -> Result<T>
+    where
+        F: FnOnce(&mut Change<'_>) -> Result<T> + Send + 'static,
+        T: Send + 'static,
+    {
+        let core = &self.0.core;
+        if let Some(failure) = core.failure() {
+            return Err(failure);
+        }
+        let _slot = core.slots.acquire().await.context("the writer has ended")?;
+        let (answer, answered) = oneshot::channel();
+        core.submit(Box::new(Closure::new(change, answer)));
+        match answered.await {
+            Ok(result) => result,
+            Err(_) => {
+                Err(core.failure().unwrap_or_else(|| Error::unavailable("The storage is being closed.")))
+            }
+        }
+    }
+
+    /// The state of now: it has everything that [`Store::write`] has answered.
+    ///
+    /// # Errors
+    /// 500 if the index cannot be read.
+    pub fn view(&self) -> Result<View> {
+        View::new(&self.0.core)
+    }
+
+    /// A new payload on its way in.
+    pub fn stage(&self) -> Staging {
+        Staging::new(self.0.core.clone())
+    }
+
+    /// Sound bytes of a payload that some record names now. To read what a [`View`] names, use [`View::read`]: it
+    /// finds the payload even if it was deleted since.
+    ///
+    /// # Errors
+    /// The stream gives 404 if no record names the payload, 400 if it is shorter than the range, and 500 named
+    /// [`crate::DAMAGED`] instead of bytes that are not those that were written.
+    pub fn read(&self, payload: PayloadId, range: Range<u64>) -> Reading {
+        match self.view() {
+            Ok(view) => view.read(payload, range),
+            Err(error) => Reading::new(self.0.core.clone(), Err(error), payload, range, None),
+        }
+    }
+
+    /// A payload of at most 1 MiB in one go.
+    ///
+    /// # Errors
+    /// As [`Store::read`]; 413 if it is larger.
+    pub async fn read_small(&self, payload: PayloadId) -> Result<Bytes> {
+        self.view()?.read_small(payload).await
+    }
+
+    /// How long a payload is.
+    ///
+    /// # Errors
+    /// 404 if no record names it.
+    pub fn payload_len(&self, payload: PayloadId) -> Result<u64> {
+        self.view()?.payload_len(payload)
+    }
+
+    /// What was found damaged, when the store was opened and by the scrub since.
+    ///
+    /// # Errors
+    /// 500 if the index cannot be read.
+    pub fn damaged(&self) -> Result<Vec<Damage>> {
+        let mut all = self.0.core.damages.clone();
+        all.extend(recover::noted(&self.0.core.index.snapshot()?)?);
+        Ok(all)
+    }
+
+    /// Why no more is written, if that is so.
+    pub fn failure(&self) -> Option<Error> {
+        self.0.core.failure()
+    }
+
+    /// Ends the store: what was asked for is done, the index is made durable. Other clones fail from then on.
+    pub async fn close(self) {
+        let inner = self.0;
+        let _ = tokio::task::spawn_blocking(move || inner.stop()).await;
+    }
+
+    pub(crate) fn core(&self) -> &Arc<Core> {
+        &self.0.core
+    }
+}

@@ -1,0 +1,239 @@
+//! What the public face promises.
+
+use std::ops::Bound;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::TryStreamExt;
+use hanse_core::{Cx, Error, Kind};
+use hanse_logstore::{Options, Real, Sim, Store};
+
+use crate::scratch::{bytes, delete, open, options, put, read, stage};
+
+#[tokio::test]
+async fn what_was_written_is_read_also_after_opening_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let options = || options(Arc::new(Real));
+    let store = Store::open(&Cx::system(), directory.path(), options()).unwrap();
+    let sizes = [0, 1, 4096, 16 << 10, (16 << 10) + 1, 65_536, 200_000, 3_000_000];
+    for (n, size) in sizes.into_iter().enumerate() {
+        put(&store, &format!("o/{n}"), "meta", bytes(n as u64, size)).await.unwrap();
+    }
+    let store = {
+        store.close().await;
+        Store::open(&Cx::system(), directory.path(), options()).unwrap()
+    };
+    let view = store.view().unwrap();
+    for (n, size) in sizes.into_iter().enumerate() {
+        assert!(read(&view, &format!("o/{n}")).await.unwrap().unwrap() == bytes(n as u64, size), "{size}");
+    }
+    let id = view.get(b"o/7").unwrap().unwrap().payloads[0];
+    for range in [0..1, 65_535..65_537, 100_000..2_500_000, 2_999_999..3_000_000, 5..5] {
+        let pieces: Vec<Bytes> = view.read(id, range.clone()).try_collect().await.unwrap();
+        assert!(pieces.iter().all(|piece| piece.len() <= 256 << 10));
+        assert!(pieces.concat() == bytes(7, 3_000_000)[range.start as usize..range.end as usize]);
+    }
+    let beyond: Result<Vec<Bytes>, Error> = view.read(id, 0..3_000_001).try_collect().await;
+    assert_eq!(beyond.unwrap_err().kind(), Kind::BadRequest);
+    let small = view.get(b"o/2").unwrap().unwrap().payloads[0];
+    assert!(store.read_small(small).await.unwrap() == bytes(2, 4096));
+}
+
+#[tokio::test]
+async fn a_change_that_fails_or_panics_leaves_nothing() {
+    let store = open(Arc::new(Sim::new()));
+    put(&store, "a", "1", bytes(1, 10)).await.unwrap();
+    let staged = stage(&store, bytes(2, 100_000)).await.unwrap();
+    let failed = store
+        .write(move |change| {
+            let id = change.attach(staged);
+            change.put(b"b", "2", &[id])?;
+            change.delete(b"a")?;
+            assert!(change.get(b"a")?.is_none());
+            Err::<(), _>(Error::conflict("no"))
+        })
+        .await;
+    assert_eq!(failed.unwrap_err().kind(), Kind::Conflict);
+    let panicked = store
+        .write(|change| {
+            change.delete(b"a")?;
+            if change.get(b"a")?.is_none() {
+                panic!("planned");
+            }
+            Ok(())
+        })
+        .await;
+    assert_eq!(panicked.unwrap_err().kind(), Kind::Internal);
+    let view = store.view().unwrap();
+    assert!(view.get(b"b").unwrap().is_none());
+    assert!(read(&view, "a").await.unwrap().unwrap() == bytes(1, 10));
+}
+
+#[tokio::test]
+async fn a_change_sees_itself_over_what_is_there() {
+    let store = open(Arc::new(Sim::new()));
+    for key in ["a", "c", "e"] {
+        put(&store, key, "old", bytes(1, 3)).await.unwrap();
+    }
+    let seen = store
+        .write(|change| {
+            change.put(b"b", "new", &[])?;
+            change.put(b"c", "new", &[])?;
+            change.delete(b"e")?;
+            change.delete(b"nothing")?;
+            change.put(b"d", "new", &[])?;
+            let all: Vec<_> = change.scan(..)?.collect::<Result<_, _>>()?;
+            let part: Vec<_> = change
+                .scan((Bound::Included(&b"b"[..]), Bound::Excluded(&b"d"[..])))?
+                .collect::<Result<_, _>>()?;
+            Ok((all, part))
+        })
+        .await
+        .unwrap();
+    let names = |list: &[(Vec<u8>, hanse_logstore::Record)]| {
+        list.iter()
+            .map(|(key, r)| format!("{}={}", key.escape_ascii(), r.value.escape_ascii()))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(names(&seen.0), ["a=old", "b=new", "c=new", "d=new"]);
+    assert_eq!(names(&seen.1), ["b=new", "c=new"]);
+}
+
+#[tokio::test]
+async fn a_view_stays_as_it_was_and_reads_what_was_deleted_since() {
+    let sim = Sim::new();
+    let store = open(Arc::new(sim.clone()));
+    put(&store, "large", "", bytes(1, 300_000)).await.unwrap();
+    put(&store, "small", "", bytes(2, 300)).await.unwrap();
+    let view = store.view().unwrap();
+    delete(&store, "large").await.unwrap();
+    put(&store, "small", "", bytes(3, 300)).await.unwrap();
+    assert!(read(&view, "large").await.unwrap().unwrap() == bytes(1, 300_000));
+    assert!(read(&view, "small").await.unwrap().unwrap() == bytes(2, 300));
+    let id = view.get(b"large").unwrap().unwrap().payloads[0];
+    assert_eq!(store.read_small(id).await.unwrap_err().kind(), Kind::NotFound);
+    let extents = || sim.files().iter().filter(|(name, _)| name.starts_with("/store/extents")).count();
+    assert_eq!(extents(), 1);
+    drop(view);
+    eventually(|| extents() == 0).await;
+}
+
+#[tokio::test]
+async fn a_payload_lives_as_long_as_a_record_names_it() {
+    let sim = Sim::new();
+    let store = open(Arc::new(sim.clone()));
+    let mut parts = Vec::new();
+    for n in 0..3 {
+        parts.push(put(&store, &format!("p/{n}"), "", bytes(n, 50_000)).await.unwrap());
+    }
+    // As completing a multipart upload does.
+    let named = parts.clone();
+    store
+        .write(move |change| {
+            for n in 0..3 {
+                change.delete(format!("p/{n}").as_bytes())?;
+            }
+            change.put(b"o", "", &named[..2])
+        })
+        .await
+        .unwrap();
+    let extents = || sim.files().iter().filter(|(name, _)| name.starts_with("/store/extents")).count();
+    eventually(|| extents() == 2).await;
+    assert_eq!(store.read_small(parts[2]).await.unwrap_err().kind(), Kind::NotFound);
+    let gone = parts[2];
+    assert!(store.write(move |change| change.put(b"x", "", &[gone])).await.is_err());
+    // What was staged and never attached goes too.
+    drop(stage(&store, bytes(9, 50_000)).await.unwrap());
+    let staged = stage(&store, bytes(9, 50_000)).await.unwrap();
+    store.write(move |change| Ok(change.attach(staged))).await.unwrap();
+    eventually(|| extents() == 2).await;
+    let view = store.view().unwrap();
+    assert!(read(&view, "o").await.unwrap().unwrap() == bytes(0, 50_000));
+}
+
+#[tokio::test]
+async fn a_scan_can_skip_what_has_a_common_prefix() {
+    let store = open(Arc::new(Sim::new()));
+    store
+        .write(|change| {
+            for n in 0..1000 {
+                change.put(format!("a/{n:04}").as_bytes(), "", &[])?;
+            }
+            change.put(b"b", "", &[])?;
+            change.put(b"c", "", &[])
+        })
+        .await
+        .unwrap();
+    let view = store.view().unwrap();
+    let mut scan = view.scan((Bound::Included(&b"a"[..]), Bound::Excluded(&b"c"[..]))).unwrap();
+    assert_eq!(scan.next().unwrap().unwrap().0, b"a/0000");
+    scan.seek(b"a0").unwrap();
+    assert_eq!(scan.next().unwrap().unwrap().0, b"b");
+    assert!(scan.next().is_none());
+    assert_eq!(view.scan(..).unwrap().count(), 1002);
+}
+
+#[tokio::test]
+async fn a_failed_sync_refuses_writes_until_the_store_is_opened_again() {
+    let sim = Sim::new();
+    let store = open(Arc::new(sim.clone()));
+    put(&store, "a", "", bytes(1, 10)).await.unwrap();
+    sim.fail_syncs(true);
+    let error = put(&store, "b", "", bytes(2, 10)).await.unwrap_err();
+    assert_eq!((error.kind(), error.name()), (Kind::Unavailable, Some(hanse_logstore::FAILED)));
+    sim.fail_syncs(false);
+    assert_eq!(put(&store, "c", "", bytes(3, 10)).await.unwrap_err().name(), Some(hanse_logstore::FAILED));
+    assert!(read(&store.view().unwrap(), "a").await.unwrap().unwrap() == bytes(1, 10));
+    store.close().await;
+    let store = open(Arc::new(sim));
+    put(&store, "c", "", bytes(3, 10)).await.unwrap();
+    assert!(read(&store.view().unwrap(), "a").await.unwrap().unwrap() == bytes(1, 10));
+}
+
+#[tokio::test]
+async fn a_store_is_open_once() {
+    let sim = Sim::new();
+    let store = open(Arc::new(sim.clone()));
+    let again = Store::open(&Cx::system(), "/store".as_ref(), options(Arc::new(sim.clone())));
+    assert_eq!(again.err().unwrap().kind(), Kind::Unavailable);
+    drop(store);
+    open(Arc::new(sim));
+}
+
+#[tokio::test]
+async fn staged_bytes_in_memory_have_a_cap_that_nobody_waits_behind_for_ever() {
+    let sim = Sim::new();
+    let options = Options { memory: 20_000, ..options(Arc::new(sim.clone())) };
+    let store = Store::open(&Cx::system(), "/store".as_ref(), options).unwrap();
+    let mut held = Vec::new();
+    for n in 0..10 {
+        held.push((n, stage(&store, bytes(n, 9_000)).await.unwrap()));
+    }
+    // Two fit into the memory, the others are on the disk.
+    let extents = sim.files().iter().filter(|(name, _)| name.starts_with("/store/extents")).count();
+    assert_eq!(extents, 8);
+    for (n, staged) in held {
+        let key = format!("{n}").into_bytes();
+        store
+            .write(move |change| {
+                let id = change.attach(staged);
+                change.put(&key, "", &[id])
+            })
+            .await
+            .unwrap();
+    }
+    let view = store.view().unwrap();
+    for n in 0..10 {
+        assert!(read(&view, &n.to_string()).await.unwrap().unwrap() == bytes(n, 9_000));
+    }
+}
+
+pub async fn eventually(mut holds: impl FnMut() -> bool) {
+    for _ in 0..1000 {
+        if holds() {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    assert!(holds(), "it never came to hold");
+}

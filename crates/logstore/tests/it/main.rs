@@ -1,0 +1,6 @@
+//! The store as its users see it, on a real file system and on one that crashes.
+
+mod basic;
+mod model;
+mod oracle;
+mod scratch;
