@@ -17,6 +17,7 @@ pub use api::{Api, mount};
 pub use body::Body;
 pub use call::{Authenticator, Call, Open};
 pub use fault::{Failure, FaultStyle, Reply};
+pub use linger::Lingering;
 pub use metrics::Metrics;
 pub use params::Params;
 pub use server::{Limits, Listener, Peer};

@@ -13,13 +13,18 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The body of a request, which is read to its end although the handler has answered before: a connection that is
 /// closed with bytes unread is reset, and the client may lose the answer, a 409 to an upload for example.
-pub(crate) struct Lingering {
+pub struct Lingering {
     rest: Option<Incoming>,
     /// How long the client may send nothing.
     silence: Duration,
 }
 
 impl Lingering {
+    /// `silence` is how long the client may send nothing while the rest is read.
+    pub fn new(body: Incoming, silence: Duration) -> Lingering {
+        Lingering { rest: Some(body), silence }
+    }
+
     /// Of a client that waits for a word before it sends anything, nothing is read that nobody wants.
     pub(crate) fn body(
         request: http::Request<Incoming>,
@@ -28,7 +33,7 @@ impl Lingering {
         if request.headers().contains_key(http::header::EXPECT) {
             return request.map(axum::body::Body::new);
         }
-        request.map(|body| axum::body::Body::new(Lingering { rest: Some(body), silence }))
+        request.map(|body| axum::body::Body::new(Lingering::new(body, silence)))
     }
 }
 

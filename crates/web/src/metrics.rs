@@ -81,15 +81,15 @@ impl Metrics {
         self.seconds.get_or_create(&ServiceLabels { service }).observe(took.as_secs_f64());
     }
 
-    pub(crate) fn connected(&self) {
+    pub fn connected(&self) {
         self.connections.inc();
     }
 
-    pub(crate) fn disconnected(&self) {
+    pub fn disconnected(&self) {
         self.connections.dec();
     }
 
-    pub(crate) fn refused(&self) {
+    pub fn refused(&self) {
         self.refused.inc();
     }
 

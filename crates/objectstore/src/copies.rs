@@ -1,0 +1,129 @@
+//! Copies. Within a project the copy names the payloads of its source, so that no bytes move.
+
+use s3s::dto::{self, CopySource};
+use s3s::{S3ErrorCode, S3Request, S3Response, S3Result};
+
+use crate::ObjectStore;
+use crate::access::Decided;
+use crate::buckets::current;
+use crate::conditions::{Conditions, time};
+use crate::fault::{self, error};
+use crate::objects::{
+    Put, check_meta, check_offered, encryption, etag, meta, no_such_key, put, refuse_version, show_checksum,
+};
+use crate::record::{Bucket, Head, Meta, Object, Rest};
+use crate::verbs::GET_OBJECT;
+use crate::keys;
+
+/// The largest object that is copied in one request. Source: S3 API Reference, CopyObject.
+const COPY_MAX: u64 = 5 << 30;
+
+impl ObjectStore {
+    /// The bucket and the key of a source, if the caller may read there.
+    ///
+    /// # Errors
+    /// `NoSuchBucket`, `AccessDenied`, `NotImplemented`.
+    pub(crate) fn source(
+        &self,
+        decided: &Decided,
+        source: &CopySource,
+    ) -> S3Result<(std::sync::Arc<Bucket>, String)> {
+        let CopySource::Bucket { bucket, key, version_id } = source else {
+            return Err(error(S3ErrorCode::NotImplemented, "Access points are not offered."));
+        };
+        refuse_version(version_id.as_deref())?;
+        let bucket = self.bucket_of(&decided.caller, bucket)?;
+        let target = hanse_policy::Target::new(&bucket.name).in_project(&bucket.project_id);
+        let allowed = decided.caller.authorize(&decided.cx, GET_OBJECT, target);
+        allowed.map_err(|_| crate::access::denied())?;
+        Ok((bucket, key.to_string()))
+    }
+
+    pub(crate) async fn copy_object(
+        &self,
+        request: S3Request<dto::CopyObjectInput>,
+        decided: Decided,
+    ) -> S3Result<S3Response<dto::CopyObjectOutput>> {
+        check_offered(&request.headers)?;
+        let input = request.input;
+        let (source, source_key) = self.source(&decided, &input.copy_source)?;
+        let bucket = decided.bucket()?.clone();
+        let replaces = match input.metadata_directive.as_ref().map(dto::MetadataDirective::as_str) {
+            None | Some("COPY") => false,
+            Some("REPLACE") => true,
+            Some(_) => return Err(error(S3ErrorCode::InvalidArgument, "Unknown metadata directive.")),
+        };
+        let replaces_tags = match input.tagging_directive.as_ref().map(dto::TaggingDirective::as_str) {
+            None | Some("COPY") => false,
+            Some("REPLACE") => true,
+            Some(_) => return Err(error(S3ErrorCode::InvalidArgument, "Unknown tagging directive.")),
+        };
+        if source.id == bucket.id && source_key == input.key && !replaces && !replaces_tags {
+            return Err(error(
+                S3ErrorCode::InvalidRequest,
+                "This copy request is illegal because it is trying to copy an object to itself without changing the object's \
+                 metadata, storage class, website redirect location or encryption attributes.",
+            ));
+        }
+        let given: Meta = meta!(&input);
+        check_meta(&given)?;
+        let demands = Conditions {
+            if_match: input.copy_source_if_match,
+            if_none_match: input.copy_source_if_none_match,
+            if_modified_since: input.copy_source_if_modified_since,
+            if_unmodified_since: input.copy_source_if_unmodified_since,
+        };
+        // Not offered by this version of the front: conditions about the target, which come as headers of S3's own.
+        let (now, key) = (decided.cx.now(), input.key);
+        let copied = self
+            .0
+            .store
+            .write(move |change| {
+                let found = match current(change, &source)? {
+                    Some(_) => change.get(&keys::object(&source.id, &source_key))?,
+                    None => None,
+                };
+                let Some(found) = found else { return Ok(Err(Put::Refused(no_such_key()))) };
+                let Object { head, rest } = Object::decode(&found.value)?;
+                if let Err(refused) = demands.check_source(&head) {
+                    return Ok(Err(Put::Refused(refused)));
+                }
+                if head.size > COPY_MAX {
+                    let message = "The specified copy source is larger than the maximum allowable size for a copy source: 5368709120";
+                    return Ok(Err(Put::Refused(error(S3ErrorCode::InvalidRequest, message))));
+                }
+                let mut meta = if replaces { given.clone() } else { rest.meta };
+                if replaces_tags || replaces {
+                    meta.tags.clone_from(&given.tags);
+                }
+                let object = Object {
+                    head: Head { modified_at: now, ..head },
+                    rest: Rest { meta, ..rest },
+                };
+                match put(change, &bucket, &key, &object, &found.payloads, &Conditions::default())? {
+                    Put::Done => Ok(Ok(object)),
+                    other => Ok(Err(other)),
+                }
+            })
+            .await
+            .map_err(|error| fault::of(&error))?;
+        let object = match copied {
+            Ok(object) => object,
+            Err(other) => {
+                other.done()?;
+                return Err(error(S3ErrorCode::InternalError, "The copy was not made."));
+            }
+        };
+        let mut result = dto::CopyObjectResult {
+            e_tag: Some(etag(&object.head)),
+            last_modified: Some(time(object.head.modified_at)),
+            ..Default::default()
+        };
+        show_checksum!(&mut result, &object.rest.checksum);
+        Ok(S3Response::new(dto::CopyObjectOutput {
+            copy_object_result: Some(result),
+            server_side_encryption: encryption(),
+            ..Default::default()
+        }))
+    }
+}

@@ -1,0 +1,36 @@
+//! Our errors as S3's. Source: Amazon S3 API Reference, "Error Responses".
+
+use hanse_core::{Error, Kind};
+use http::StatusCode;
+use s3s::{S3Error, S3ErrorCode};
+
+/// What S3 calls it; a cause of ours is logged and told to nobody.
+pub fn of(error: &Error) -> S3Error {
+    let code = match (error.kind(), error.name()) {
+        (Kind::Unavailable, Some(hanse_logstore::FULL)) => S3ErrorCode::ServiceUnavailable,
+        (Kind::Unavailable, _) => S3ErrorCode::ServiceUnavailable,
+        (Kind::RateLimited { .. }, _) => S3ErrorCode::SlowDown,
+        (Kind::Forbidden | Kind::Unauthorized, _) => S3ErrorCode::AccessDenied,
+        (Kind::TooLarge, _) => S3ErrorCode::EntityTooLarge,
+        (Kind::Timeout, _) => S3ErrorCode::RequestTimeout,
+        (Kind::BadRequest, _) => S3ErrorCode::InvalidArgument,
+        (Kind::NotImplemented, _) => S3ErrorCode::NotImplemented,
+        _ => S3ErrorCode::InternalError,
+    };
+    if code == S3ErrorCode::InternalError {
+        tracing::error!(error = %error.detail(), "object storage failed");
+        return S3Error::with_message(code, "We encountered an internal error. Please try again.");
+    }
+    S3Error::with_message(code, error.message().to_owned())
+}
+
+/// An error whose code `s3s` does not know.
+pub fn named(code: &'static str, status: StatusCode, message: impl Into<String>) -> S3Error {
+    let mut error = S3Error::with_message(S3ErrorCode::Custom(code.into()), message.into());
+    error.set_status_code(status);
+    error
+}
+
+pub fn error(code: S3ErrorCode, message: impl Into<String>) -> S3Error {
+    S3Error::with_message(code, message.into())
+}

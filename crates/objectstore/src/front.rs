@@ -1,0 +1,252 @@
+//! What is refused before S3's own rules are asked. `s3s` 0.14.1 lets a header that nobody signed change what a signed
+//! request does, takes the first of two `Host` headers, and knows the signatures of version 2.
+
+use http::header::{AUTHORIZATION, HOST};
+use http::{HeaderMap, Uri};
+use s3s::{S3Error, S3ErrorCode, S3Result};
+
+use crate::fault::error;
+
+/// Of the path and the query together, in bytes: a key of 1,024 bytes, each escaped, and a presigned query.
+const URI_MAX: usize = 16 << 10;
+/// Source: S3 User Guide, "Expiration" of presigned URLs: seven days.
+const EXPIRES_MAX: u64 = 7 * 24 * 3600;
+
+/// Headers that mean something once.
+const ONCE: [&str; 9] = [
+    "host",
+    "authorization",
+    "content-length",
+    "content-type",
+    "content-md5",
+    "range",
+    "if-match",
+    "if-none-match",
+    "transfer-encoding",
+];
+
+/// These two enter the signature whether or not they are named in it.
+const BOUND: [&str; 2] = ["x-amz-content-sha256", "x-amz-date"];
+
+/// How a request proves who it is from.
+#[derive(Debug, PartialEq, Eq)]
+enum Proof<'r> {
+    None,
+    /// The headers that are signed, in small letters.
+    Header(Vec<&'r str>),
+    Query(Vec<String>),
+}
+
+fn invalid(message: impl Into<String>) -> S3Error {
+    error(S3ErrorCode::InvalidRequest, message)
+}
+
+/// The parameters of a query, decoded.
+fn parameters(query: &str) -> S3Result<Vec<(String, String)>> {
+    let decode = |text: &str| -> S3Result<String> {
+        let wrong = || error(S3ErrorCode::InvalidURI, "Couldn't parse the specified URI.");
+        let (mut bytes, mut rest) = (Vec::with_capacity(text.len()), text.bytes());
+        while let Some(byte) = rest.next() {
+            bytes.push(match byte {
+                b'%' => {
+                    let mut digit = || rest.next().and_then(|byte| char::from(byte).to_digit(16));
+                    let (high, low) = (digit().ok_or_else(wrong)?, digit().ok_or_else(wrong)?);
+                    u8::try_from(high * 16 + low).map_err(|_| wrong())?
+                }
+                b'+' => b' ',
+                other => other,
+            });
+        }
+        String::from_utf8(bytes).map_err(|_| wrong())
+    };
+    let pairs = query.split('&').filter(|pair| !pair.is_empty());
+    pairs
+        .map(|pair| {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            Ok((decode(name)?, decode(value)?))
+        })
+        .collect()
+}
+
+fn proof<'r>(uri: &Uri, headers: &'r HeaderMap) -> S3Result<Proof<'r>> {
+    let query = parameters(uri.query().unwrap_or_default())?;
+    let parameter = |wanted: &str| query.iter().find(|(name, _)| name.eq_ignore_ascii_case(wanted)).map(|(_, v)| v);
+    for (index, (name, _)) in query.iter().enumerate() {
+        let is_ours = name.to_ascii_lowercase().starts_with("x-amz-");
+        if is_ours && query.iter().skip(index + 1).any(|(other, _)| other.eq_ignore_ascii_case(name)) {
+            return Err(invalid(format!("The parameter {name} stands twice.")));
+        }
+    }
+    if parameter("AWSAccessKeyId").is_some() || parameter("Signature").is_some() {
+        return Err(version_2());
+    }
+    let is_presigned = ["X-Amz-Signature", "X-Amz-Algorithm", "X-Amz-Credential"].iter().any(|name| parameter(name).is_some());
+    let header = match headers.get(AUTHORIZATION) {
+        None => None,
+        Some(value) => Some(value.to_str().map_err(|_| invalid("The authorization header is malformed."))?),
+    };
+    if is_presigned && header.is_some() {
+        return Err(error(
+            S3ErrorCode::InvalidArgument,
+            "Only one auth mechanism allowed; only the X-Amz-Algorithm query parameter, Signature query string parameter or the \
+             Authorization header should be specified",
+        ));
+    }
+    if is_presigned {
+        let wrong = |message: &str| Err(error(S3ErrorCode::AuthorizationQueryParametersError, message));
+        let expires = parameter("X-Amz-Expires").and_then(|text| text.parse::<u64>().ok());
+        match expires {
+            None => return wrong("X-Amz-Expires should be a number"),
+            Some(0) => return wrong("X-Amz-Expires must be positive"),
+            Some(seconds) if seconds > EXPIRES_MAX => {
+                return wrong("X-Amz-Expires must be less than a week (in seconds); that is, the given X-Amz-Expires must be less than 604800 seconds");
+            }
+            Some(_) => {}
+        }
+        let signed = parameter("X-Amz-SignedHeaders").map(String::as_str).unwrap_or_default();
+        return Ok(Proof::Query(signed.split(';').map(str::to_ascii_lowercase).collect()));
+    }
+    let Some(header) = header else { return Ok(Proof::None) };
+    if header.starts_with("AWS ") {
+        return Err(version_2());
+    }
+    let Some(fields) = header.strip_prefix("AWS4-HMAC-SHA256") else {
+        return Err(error(S3ErrorCode::InvalidArgument, "Unsupported Authorization Type"));
+    };
+    let signed = fields
+        .split(',')
+        .map(str::trim)
+        .find_map(|field| field.strip_prefix("SignedHeaders="))
+        .ok_or_else(|| error(S3ErrorCode::AuthorizationHeaderMalformed, "The authorization header has no SignedHeaders."))?;
+    Ok(Proof::Header(signed.split(';').collect()))
+}
+
+fn version_2() -> S3Error {
+    invalid("The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256.")
+}
+
+/// Looks at the head of a request.
+///
+/// # Errors
+/// `InvalidRequest`, `AccessDenied` and others that say what is wrong.
+pub fn check(uri: &Uri, headers: &HeaderMap) -> S3Result<()> {
+    if uri.path().len() + uri.query().map_or(0, str::len) > URI_MAX {
+        return Err(error(S3ErrorCode::InvalidURI, "The URI is too long."));
+    }
+    for name in headers.keys() {
+        let name = name.as_str();
+        let is_once = name.starts_with("x-amz-") || ONCE.contains(&name);
+        if is_once && headers.get_all(name).iter().nth(1).is_some() {
+            return Err(invalid(format!("The header {name} stands twice.")));
+        }
+    }
+    if headers.contains_key("x-amz-security-token") {
+        return Err(error(S3ErrorCode::InvalidToken, "The provided token is malformed or otherwise invalid."));
+    }
+    let signed: Vec<String> = match proof(uri, headers)? {
+        // Such a request can do nothing but what anybody may.
+        Proof::None => return Ok(()),
+        Proof::Header(signed) => signed.into_iter().map(str::to_ascii_lowercase).collect(),
+        Proof::Query(signed) => signed,
+    };
+    let is_signed = |name: &str| signed.iter().any(|own| own == name);
+    if !is_signed("host") {
+        return Err(error(S3ErrorCode::AccessDenied, "The host header must be signed."));
+    }
+    let unsigned: Vec<&str> = headers
+        .keys()
+        .map(http::HeaderName::as_str)
+        .filter(|name| name.starts_with("x-amz-") && !BOUND.contains(name) && !is_signed(name))
+        .collect();
+    if !unsigned.is_empty() {
+        return Err(error(
+            S3ErrorCode::AccessDenied,
+            format!("There were headers present in the request which were not signed: {}", unsigned.join(", ")),
+        ));
+    }
+    Ok(())
+}
+
+/// The bucket that a request is about, as it stands in the host's name or at the beginning of the path.
+pub fn bucket(uri: &Uri, headers: &HeaderMap, domain: Option<&str>) -> Option<String> {
+    let host = headers.get(HOST).and_then(|host| host.to_str().ok()).or(uri.authority().map(http::uri::Authority::as_str));
+    if let (Some(host), Some(domain)) = (host, domain)
+        && let Some(bucket) = virtual_bucket(host, domain)
+    {
+        return Some(bucket);
+    }
+    uri.path().trim_start_matches('/').split('/').next().filter(|name| !name.is_empty()).map(str::to_owned)
+}
+
+/// The bucket in a host's name; `None` if it is the domain itself or another name.
+pub fn virtual_bucket(host: &str, domain: &str) -> Option<String> {
+    let host = host.rsplit_once(':').filter(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit())).map_or(host, |(host, _)| host);
+    let host = host.to_ascii_lowercase();
+    host.strip_suffix(domain)?.strip_suffix('.').filter(|bucket| !bucket.is_empty()).map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SIGNED: &str = "AWS4-HMAC-SHA256 Credential=a/20261129/r/s3/aws4_request, SignedHeaders=host;x-amz-date;x-amz-acl, Signature=00";
+
+    fn headers(pairs: &[(&str, &str)]) -> HeaderMap {
+        let mut map = HeaderMap::new();
+        for (name, value) in pairs {
+            map.append(name.parse::<http::HeaderName>().unwrap(), value.parse().unwrap());
+        }
+        map
+    }
+
+    fn code(uri: &str, pairs: &[(&str, &str)]) -> Option<String> {
+        check(&uri.parse().unwrap(), &headers(pairs)).err().map(|error| error.code().as_str().to_owned())
+    }
+
+    #[test]
+    fn a_header_that_nobody_signed_is_refused() {
+        let base = [("host", "s3"), ("authorization", SIGNED), ("x-amz-date", "d"), ("x-amz-content-sha256", "UNSIGNED-PAYLOAD")];
+        assert_eq!(code("/b/k", &base), None);
+        assert_eq!(code("/b/k", &[&base[..], &[("x-amz-acl", "private")]].concat()), None);
+        for name in ["x-amz-copy-source", "x-amz-meta-a", "x-amz-tagging", "x-amz-server-side-encryption"] {
+            assert_eq!(code("/b/k", &[&base[..], &[(name, "x")]].concat()).unwrap(), "AccessDenied", "{name}");
+        }
+        let presigned = "/b/k?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=a&X-Amz-Date=d&X-Amz-Expires=60&X-Amz-SignedHeaders=host&X-Amz-Signature=00";
+        assert_eq!(code(presigned, &[("host", "s3")]), None);
+        assert_eq!(code(presigned, &[("host", "s3"), ("x-amz-copy-source", "/other/k")]).unwrap(), "AccessDenied");
+        let too_long = presigned.replace("=60", "=604801");
+        assert_eq!(code(&too_long, &[("host", "s3")]).unwrap(), "AuthorizationQueryParametersError");
+        let no_host = presigned.replace("Headers=host", "Headers=range");
+        assert_eq!(code(&no_host, &[("host", "s3")]).unwrap(), "AccessDenied");
+        let twice = format!("{presigned}&x-amz-expires=60");
+        assert_eq!(code(&twice, &[("host", "s3")]).unwrap(), "InvalidRequest");
+    }
+
+    #[test]
+    fn what_stands_twice_is_refused_and_so_are_old_signatures() {
+        for name in ["host", "authorization", "x-amz-date", "content-md5", "content-length"] {
+            let pairs = [("host", "s3"), (name, "1"), (name, "1")];
+            assert_eq!(code("/", &pairs).unwrap(), "InvalidRequest", "{name}");
+        }
+        assert_eq!(code("/", &[("host", "s3"), ("authorization", "AWS a:b")]).unwrap(), "InvalidRequest");
+        assert_eq!(code("/b/k?AWSAccessKeyId=a&Signature=b&Expires=1", &[("host", "s3")]).unwrap(), "InvalidRequest");
+        assert_eq!(code("/", &[("host", "s3"), ("authorization", "Basic YTpi")]).unwrap(), "InvalidArgument");
+        assert_eq!(code("/", &[("host", "s3"), ("authorization", "AWS4-HMAC-SHA256 x")]).unwrap(), "AuthorizationHeaderMalformed");
+        let both = "/?X-Amz-Signature=1";
+        assert_eq!(code(both, &[("host", "s3"), ("authorization", SIGNED)]).unwrap(), "InvalidArgument");
+        assert_eq!(code("/?a=%zz", &[("host", "s3")]).unwrap(), "InvalidURI");
+        assert_eq!(code(&format!("/{}", "a".repeat(URI_MAX)), &[("host", "s3")]).unwrap(), "InvalidURI");
+        assert_eq!(code("/", &[("host", "s3"), ("x-amz-security-token", "t")]).unwrap(), "InvalidToken");
+        assert_eq!(code("/", &[("host", "s3")]), None, "nobody: for the operation to refuse");
+    }
+
+    #[test]
+    fn the_bucket_stands_in_the_host_or_in_the_path() {
+        let of = |uri: &str, host: &str| bucket(&uri.parse().unwrap(), &headers(&[("host", host)]), Some("s3.example.org"));
+        assert_eq!(of("/k", "bu.cket.s3.example.org:8444").unwrap(), "bu.cket");
+        assert_eq!(of("/bucket/k", "s3.example.org").unwrap(), "bucket");
+        assert_eq!(of("/bucket/k", "127.0.0.1:8444").unwrap(), "bucket");
+        assert_eq!(of("/bucket/k", "evils3.example.org").unwrap(), "bucket", "another name");
+        assert_eq!(of("/", "s3.example.org"), None);
+    }
+}

@@ -1,0 +1,198 @@
+//! Bytes on their way in: counted, hashed, encrypted and staged. Nothing of it counts before a transaction takes it.
+
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use hanse_core::{Cx, Error};
+use hanse_logstore::{Staged, Staging, Store};
+use http::StatusCode;
+use md5::{Digest as _, Md5};
+use s3s::dto::StreamingBlob;
+use s3s::{S3Error, S3ErrorCode, S3Result, TrailingHeaders};
+
+use crate::crypt::{DataKey, FRAME, ProjectKey, TAG};
+use crate::fault;
+use crate::record::{Checksum, Piece};
+use crate::sums::{Claimed, Sum};
+
+/// The largest object that comes in one request, and the largest part. Source: S3 User Guide, "Amazon S3 multipart
+/// upload limits".
+pub const PUT_MAX: u64 = 5 << 30;
+
+/// What has come in.
+pub struct Taken {
+    pub piece: Piece,
+    /// `None` if there are no bytes.
+    pub staged: Option<Staged>,
+    pub md5: [u8; 16],
+    pub checksum: Option<Checksum>,
+}
+
+impl Taken {
+    pub fn etag(&self) -> String {
+        hex(&self.md5)
+    }
+}
+
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Encrypts what is pushed into it, frame by frame, into a payload.
+pub struct Sealer {
+    staging: Staging,
+    key: DataKey,
+    wrapped: String,
+    frame: Vec<u8>,
+    number: u64,
+    size: u64,
+}
+
+impl Sealer {
+    /// # Errors
+    /// Internal if no key can be made.
+    pub fn new(cx: &Cx, store: &Store, project: &ProjectKey) -> hanse_core::Result<Sealer> {
+        let (key, wrapped) = project.data_key(cx)?;
+        Ok(Sealer { staging: store.stage(), key, wrapped, frame: Vec::new(), number: 0, size: 0 })
+    }
+
+    /// # Errors
+    /// 503 if the disk is full; internal if it fails.
+    pub async fn push(&mut self, mut bytes: &[u8]) -> hanse_core::Result<()> {
+        self.size += bytes.len() as u64;
+        while !bytes.is_empty() {
+            // Which frame is the last one shows only when there are no more bytes.
+            if self.frame.len() == FRAME {
+                self.flush(false).await?;
+            }
+            let room = FRAME - self.frame.len();
+            let (now, later) = bytes.split_at(room.min(bytes.len()));
+            if self.frame.capacity() == 0 {
+                self.frame.reserve_exact(if later.is_empty() && self.number == 0 { now.len() + TAG } else { FRAME + TAG });
+            }
+            self.frame.extend_from_slice(now);
+            bytes = later;
+        }
+        Ok(())
+    }
+
+    async fn flush(&mut self, is_last: bool) -> hanse_core::Result<()> {
+        let mut frame = std::mem::take(&mut self.frame);
+        self.key.seal(self.number, is_last, &mut frame)?;
+        self.number += 1;
+        self.staging.write(Bytes::from(frame)).await
+    }
+
+    /// # Errors
+    /// As [`Sealer::push`].
+    pub async fn finish(mut self) -> hanse_core::Result<(Piece, Option<Staged>)> {
+        if self.size == 0 {
+            return Ok((Piece { size: 0, key: String::new() }, None));
+        }
+        self.flush(true).await?;
+        let staged = self.staging.finish().await?;
+        Ok((Piece { size: self.size, key: self.wrapped }, Some(staged)))
+    }
+}
+
+/// Takes a body in, and compares it with what the client says about it: nothing that differs is staged.
+///
+/// # Errors
+/// `BadDigest`, `EntityTooLarge`, `IncompleteBody` and what the signature of the body comes to; 503 if the disk is full.
+pub async fn take(
+    cx: &Cx,
+    store: &Store,
+    project: &ProjectKey,
+    body: Option<StreamingBlob>,
+    claimed: &Claimed,
+    trailers: Option<TrailingHeaders>,
+) -> S3Result<Taken> {
+    let ours = |error: Error| fault::of(&error);
+    let mut sealer = Sealer::new(cx, store, project).map_err(ours)?;
+    let mut md5 = Md5::new();
+    let mut sums: Vec<Sum> = claimed.algorithms().into_iter().map(Sum::new).collect();
+    if let Some(mut body) = body {
+        while let Some(bytes) = body.next().await {
+            let bytes = bytes.map_err(|error| broken_body(error.as_ref()))?;
+            if sealer.size + bytes.len() as u64 > PUT_MAX {
+                return Err(fault::error(
+                    S3ErrorCode::EntityTooLarge,
+                    "Your proposed upload exceeds the maximum allowed object size.",
+                ));
+            }
+            // In pieces that stay in the processor's cache from one to the next.
+            for piece in bytes.chunks(FRAME) {
+                md5.update(piece);
+                sums.iter_mut().for_each(|sum| sum.update(piece));
+                sealer.push(piece).await.map_err(ours)?;
+            }
+        }
+    }
+    let md5: [u8; 16] = md5.finalize().into();
+    let computed: Vec<_> = sums.into_iter().map(|sum| (sum.algorithm(), sum.finish())).collect();
+    compare(claimed, &md5, &computed, trailers)?;
+    let (piece, staged) = sealer.finish().await.map_err(ours)?;
+    let checksum = computed.into_iter().next().map(|(algorithm, value)| Checksum {
+        algorithm: algorithm.name().to_owned(),
+        value,
+        is_composite: false,
+    });
+    Ok(Taken { piece, staged, md5, checksum })
+}
+
+fn compare(
+    claimed: &Claimed,
+    md5: &[u8; 16],
+    computed: &[(crate::sums::Algorithm, String)],
+    trailers: Option<TrailingHeaders>,
+) -> S3Result<()> {
+    use base64::Engine as _;
+    let bad = |what: &str| {
+        fault::error(S3ErrorCode::BadDigest, format!("The {what} you specified did not match what we received."))
+    };
+    let md5 = base64::engine::general_purpose::STANDARD.encode(md5);
+    if claimed.md5.as_ref().is_some_and(|claimed| *claimed != md5) {
+        return Err(bad("Content-MD5"));
+    }
+    let is = |algorithm, value: &str| computed.iter().any(|(known, own)| *known == algorithm && own == value);
+    for (algorithm, value) in &claimed.sums {
+        if !is(*algorithm, value) {
+            return Err(bad(algorithm.name()));
+        }
+    }
+    if let Some(algorithm) = claimed.trailing {
+        let trailers = trailers.and_then(|trailers| trailers.take());
+        let value = trailers.as_ref().and_then(|trailers| trailers.get(algorithm.header()));
+        let value = value.and_then(|value| value.to_str().ok()).map(str::trim).ok_or_else(|| {
+            let message = "The trailer that was announced did not come.";
+            fault::named("MalformedTrailerError", StatusCode::BAD_REQUEST, message)
+        })?;
+        if !is(algorithm, value) {
+            return Err(bad(algorithm.name()));
+        }
+    }
+    Ok(())
+}
+
+/// What an error within a body means; `s3s` does not export the types of its streams' errors.
+fn broken_body(error: &(dyn std::error::Error + 'static)) -> S3Error {
+    let said = error.to_string();
+    tracing::debug!(error = %said, "a body broke off");
+    if said.contains("Sha256Mismatch") {
+        let message = "The provided 'x-amz-content-sha256' header does not match what was computed.";
+        return fault::named("XAmzContentSHA256Mismatch", StatusCode::BAD_REQUEST, message);
+    }
+    let (code, message) = if said.contains("SignatureMismatch") {
+        (
+            S3ErrorCode::SignatureDoesNotMatch,
+            "The request signature we calculated does not match the signature you provided.",
+        )
+    } else if said.contains("TimedOut") || said.contains("timed out") || said.contains("timeout") {
+        (S3ErrorCode::RequestTimeout, "Your socket connection to the server was not read from or written to in time.")
+    } else {
+        (
+            S3ErrorCode::IncompleteBody,
+            "You did not provide the number of bytes specified by the Content-Length HTTP header.",
+        )
+    };
+    fault::error(code, message)
+}

@@ -1,0 +1,68 @@
+//! Where things lie in the log store.
+//!
+//! | key | record |
+//! | --- | --- |
+//! | `b/<bucket>` | a bucket |
+//! | `w/<project>/<bucket>` | that the project has it |
+//! | `o/<bucket id>/<object>` | an object, with its payloads |
+//! | `u/<bucket id>/<object>\0<upload>` | an upload in parts |
+//! | `p/<upload>/<part>` | a part, with its payload |
+//! | `q/<project>` | what the project uses |
+//! | `k/<project>` | the key that the project's data keys are wrapped under, sealed |
+//!
+//! Ids of buckets and uploads are 32 hexadecimal digits. A bucket made anew has another id, so that it shares nothing
+//! with the one before it.
+
+/// Digits of an id.
+pub const ID: usize = 32;
+
+pub fn bucket(name: &str) -> Vec<u8> {
+    format!("b/{name}").into_bytes()
+}
+
+pub fn of_project(project: &str) -> Vec<u8> {
+    format!("w/{project}/").into_bytes()
+}
+
+pub fn owned(project: &str, bucket: &str) -> Vec<u8> {
+    format!("w/{project}/{bucket}").into_bytes()
+}
+
+pub fn objects(bucket_id: &str) -> Vec<u8> {
+    format!("o/{bucket_id}/").into_bytes()
+}
+
+pub fn object(bucket_id: &str, key: &str) -> Vec<u8> {
+    format!("o/{bucket_id}/{key}").into_bytes()
+}
+
+pub fn uploads(bucket_id: &str) -> Vec<u8> {
+    format!("u/{bucket_id}/").into_bytes()
+}
+
+pub fn upload(bucket_id: &str, key: &str, upload: &str) -> Vec<u8> {
+    format!("u/{bucket_id}/{key}\0{upload}").into_bytes()
+}
+
+pub fn parts(upload: &str) -> Vec<u8> {
+    format!("p/{upload}/").into_bytes()
+}
+
+pub fn part(upload: &str, number: i32) -> Vec<u8> {
+    format!("p/{upload}/{number:05}").into_bytes()
+}
+
+pub fn usage(project: &str) -> Vec<u8> {
+    format!("q/{project}").into_bytes()
+}
+
+pub fn project_key(project: &str) -> Vec<u8> {
+    format!("k/{project}").into_bytes()
+}
+
+/// The object and the upload of a key of an upload, without what comes before them.
+pub fn split_upload(key: &[u8]) -> Option<(&str, &str)> {
+    let (object, upload) = key.split_at_checked(key.len().checked_sub(ID)?)?;
+    let object = object.strip_suffix(b"\0")?;
+    Some((std::str::from_utf8(object).ok()?, std::str::from_utf8(upload).ok()?))
+}

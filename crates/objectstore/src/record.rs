@@ -1,0 +1,239 @@
+//! What is written down of buckets, objects, uploads and parts.
+
+use std::collections::BTreeMap;
+
+use hanse_core::{Context, Error, Result, Timestamp};
+use serde::{Deserialize, Serialize};
+
+/// A bucket.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bucket {
+    pub id: String,
+    pub name: String,
+    /// The project that owns it, and all that is in it.
+    pub project_id: String,
+    /// Microseconds since 1970.
+    pub created_at: i64,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<(String, String)>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cors: Vec<CorsRule>,
+}
+
+/// A rule of the cross-origin configuration. Source: S3 API Reference, `CORSRule`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CorsRule {
+    pub id: Option<String>,
+    pub methods: Vec<String>,
+    pub origins: Vec<String>,
+    pub headers: Vec<String>,
+    pub expose: Vec<String>,
+    /// Seconds.
+    pub max_age: Option<i32>,
+}
+
+impl Bucket {
+    pub fn created_at(&self) -> Timestamp {
+        Timestamp(self.created_at)
+    }
+}
+
+/// What stands beside the bytes of an object.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Meta {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub content_type: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cache_control: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub content_disposition: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub content_encoding: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub content_language: Option<String>,
+    /// Seconds since 1970.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub website_redirect_location: Option<String>,
+    /// `x-amz-meta-…`, without that.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub user: BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<(String, String)>,
+}
+
+/// A checksum that the client gave, or asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Checksum {
+    /// `CRC32`, `CRC32C`, `CRC64NVME`, `SHA1`, `SHA256`.
+    pub algorithm: String,
+    /// In base64; with `-<parts>` behind it if it is one of checksums.
+    pub value: String,
+    /// Whether it is one of the checksums of the parts, and not of the whole.
+    #[serde(default)]
+    pub is_composite: bool,
+}
+
+/// Bytes of an object that were encrypted under one data key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Piece {
+    /// Of the plaintext.
+    pub size: u64,
+    /// The data key, wrapped; empty if there are no bytes, and then there is no payload either.
+    pub key: String,
+}
+
+/// The part of a record of an object that only those need who read the object.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Rest {
+    #[serde(flatten)]
+    pub meta: Meta,
+    pub pieces: Vec<Piece>,
+    /// Whether the pieces are parts of an upload: `partNumber` counts them.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub is_multipart: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub checksum: Option<Checksum>,
+}
+
+/// What lists show of an object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Head {
+    pub modified_at: Timestamp,
+    pub size: u64,
+    /// Without quotes.
+    pub etag: String,
+}
+
+/// An object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Object {
+    pub head: Head,
+    pub rest: Rest,
+}
+
+const VERSION: u8 = 1;
+
+fn broken() -> Error {
+    Error::internal("the record of an object does not read")
+}
+
+impl Head {
+    /// Reads what stands in front, and says where the rest begins.
+    ///
+    /// # Errors
+    /// Internal if it does not read.
+    pub fn decode(value: &[u8]) -> Result<(Head, &[u8])> {
+        let (version, rest) = value.split_first().ok_or_else(broken)?;
+        if *version != VERSION {
+            return Err(broken());
+        }
+        let (modified, rest) = rest.split_first_chunk::<8>().ok_or_else(broken)?;
+        let (size, rest) = rest.split_first_chunk::<8>().ok_or_else(broken)?;
+        let (length, rest) = rest.split_first().ok_or_else(broken)?;
+        let (etag, rest) = rest.split_at_checked(usize::from(*length)).ok_or_else(broken)?;
+        let head = Head {
+            modified_at: Timestamp(i64::from_le_bytes(*modified)),
+            size: u64::from_le_bytes(*size),
+            etag: std::str::from_utf8(etag).map_err(|_| broken())?.to_owned(),
+        };
+        Ok((head, rest))
+    }
+}
+
+impl Object {
+    /// # Errors
+    /// Internal if it cannot be written.
+    pub fn encode(&self) -> Result<Vec<u8>> {
+        let mut value = vec![VERSION];
+        value.extend(self.head.modified_at.0.to_le_bytes());
+        value.extend(self.head.size.to_le_bytes());
+        value.push(u8::try_from(self.head.etag.len()).map_err(|_| broken())?);
+        value.extend(self.head.etag.as_bytes());
+        serde_json::to_writer(&mut value, &self.rest).context("cannot write the record of an object")?;
+        Ok(value)
+    }
+
+    /// # Errors
+    /// Internal if it does not read.
+    pub fn decode(value: &[u8]) -> Result<Object> {
+        let (head, rest) = Head::decode(value)?;
+        let rest = serde_json::from_slice(rest).map_err(|error| broken().because(error))?;
+        Ok(Object { head, rest })
+    }
+}
+
+/// An upload in parts that is under way.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Upload {
+    pub key: String,
+    pub started_at: i64,
+    pub meta: Meta,
+    /// The algorithm of the parts' checksums, if there is one, and whether the object's is one of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub algorithm: Option<String>,
+    #[serde(default)]
+    pub is_composite: bool,
+}
+
+/// A part of an upload.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Part {
+    pub modified_at: i64,
+    /// The MD5 in hexadecimal digits.
+    pub etag: String,
+    pub piece: Piece,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checksum: Option<Checksum>,
+}
+
+/// What a project uses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    /// Of objects and of parts, in plaintext.
+    pub bytes: u64,
+    pub objects: u64,
+}
+
+/// # Errors
+/// Internal if it cannot be written.
+pub fn to_json<T: Serialize>(value: &T) -> Result<Vec<u8>> {
+    serde_json::to_vec(value).context("cannot write a record")
+}
+
+/// # Errors
+/// Internal if it does not read.
+pub fn from_json<'a, T: Deserialize<'a>>(value: &'a [u8]) -> Result<T> {
+    serde_json::from_slice(value).context("a record of object storage does not read")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_object_is_read_as_it_was_written_and_damage_is_an_error() {
+        let object = Object {
+            head: Head { modified_at: Timestamp(17), size: 1 << 40, etag: "d41d8cd98f00b204e9800998ecf8427e-7".to_owned() },
+            rest: Rest {
+                meta: Meta {
+                    content_type: Some("text/plain".to_owned()),
+                    user: BTreeMap::from([("a".to_owned(), "b".to_owned())]),
+                    ..Meta::default()
+                },
+                pieces: vec![Piece { size: 5, key: "k".to_owned() }],
+                is_multipart: true,
+                checksum: None,
+            },
+        };
+        let value = object.encode().unwrap();
+        assert_eq!(Object::decode(&value).unwrap(), object);
+        assert_eq!(Head::decode(&value).unwrap().0, object.head);
+        for length in 0..value.len() {
+            assert!(Object::decode(&value[..length]).is_err(), "{length}");
+        }
+    }
+}

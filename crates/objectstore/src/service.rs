@@ -1,0 +1,166 @@
+//! S3's operations, each with the room where it is done. What is not here answers `NotImplemented`.
+
+use async_trait::async_trait;
+use s3s::dto::*;
+use s3s::{S3, S3Request, S3Response, S3Result};
+
+use crate::ObjectStore;
+use crate::access::{Decided, denied};
+use crate::buckets::owner;
+
+/// What was decided of the request; without it nothing is done.
+fn decided<T>(request: &mut S3Request<T>) -> S3Result<Decided> {
+    request.extensions.remove::<Decided>().ok_or_else(denied)
+}
+
+/// The operations that are offered: name, input, output, and what does them.
+macro_rules! operations {
+    ($($name:ident($request:ident: $input:ident, $decided:ident) -> $output:ident { $($body:tt)* })*) => {
+        #[async_trait]
+        impl S3 for ObjectStore {
+            $(
+                async fn $name(&self, mut $request: S3Request<$input>) -> S3Result<S3Response<$output>> {
+                    let $decided = decided(&mut $request)?;
+                    let store = self;
+                    operations!(@ store, $($body)*)
+                }
+            )*
+        }
+
+        /// The names of the operations that are offered, as the functions spell them.
+        pub const OFFERED: &[&str] = &[$(stringify!($name)),*];
+    };
+    (@ $store:ident, $method:ident($($argument:expr),*) await) => { ObjectStore::$method($store, $($argument),*).await };
+    (@ $store:ident, $method:ident($($argument:expr),*)) => { ObjectStore::$method($store, $($argument),*) };
+    (@ $store:ident, = $value:expr) => { Ok(S3Response::new($value)) };
+}
+
+operations! {
+    list_buckets(r: ListBucketsInput, d) -> ListBucketsOutput { list(&r.input, &d) }
+    create_bucket(r: CreateBucketInput, d) -> CreateBucketOutput { create(r, d) await }
+    delete_bucket(r: DeleteBucketInput, d) -> DeleteBucketOutput { remove(d) await }
+    head_bucket(r: HeadBucketInput, d) -> HeadBucketOutput { head_bucket(&d) }
+    get_bucket_location(r: GetBucketLocationInput, d) -> GetBucketLocationOutput { location(&d) }
+    get_bucket_versioning(r: GetBucketVersioningInput, d) -> GetBucketVersioningOutput { versioning(&d) }
+    get_bucket_acl(r: GetBucketAclInput, d) -> GetBucketAclOutput { bucket_acl(&d) }
+    get_bucket_encryption(r: GetBucketEncryptionInput, d) -> GetBucketEncryptionOutput { bucket_encryption(&d) }
+    get_bucket_ownership_controls(r: GetBucketOwnershipControlsInput, d) -> GetBucketOwnershipControlsOutput { ownership(&d) }
+    get_bucket_cors(r: GetBucketCorsInput, d) -> GetBucketCorsOutput { show_cors(&d) }
+    put_bucket_cors(r: PutBucketCorsInput, d) -> PutBucketCorsOutput { put_cors(r.input, d) await }
+    delete_bucket_cors(r: DeleteBucketCorsInput, d) -> DeleteBucketCorsOutput { delete_cors(d) await }
+    get_bucket_tagging(r: GetBucketTaggingInput, d) -> GetBucketTaggingOutput { bucket_tags(&d) }
+    put_bucket_tagging(r: PutBucketTaggingInput, d) -> PutBucketTaggingOutput { put_bucket_tags(r.input, d) await }
+    delete_bucket_tagging(r: DeleteBucketTaggingInput, d) -> DeleteBucketTaggingOutput { delete_bucket_tags(d) await }
+    list_objects(r: ListObjectsInput, d) -> ListObjectsOutput { list_v1(r.input, &d) }
+    list_objects_v2(r: ListObjectsV2Input, d) -> ListObjectsV2Output { list_v2(r.input, &d) }
+    list_object_versions(r: ListObjectVersionsInput, d) -> ListObjectVersionsOutput { list_versions(r.input, &d) }
+    put_object(r: PutObjectInput, d) -> PutObjectOutput { put_object(r, d) await }
+    get_object(r: GetObjectInput, d) -> GetObjectOutput { get_object(r, d) await }
+    head_object(r: HeadObjectInput, d) -> HeadObjectOutput { head_object(&r.input, &d) }
+    get_object_attributes(r: GetObjectAttributesInput, d) -> GetObjectAttributesOutput { attributes(&r.input, &d) }
+    get_object_acl(r: GetObjectAclInput, d) -> GetObjectAclOutput { object_acl(&r.input, &d) }
+    copy_object(r: CopyObjectInput, d) -> CopyObjectOutput { copy_object(r, d) await }
+    delete_object(r: DeleteObjectInput, d) -> DeleteObjectOutput { delete_object(r.input, d) await }
+    delete_objects(r: DeleteObjectsInput, d) -> DeleteObjectsOutput { delete_objects(r, d) await }
+    get_object_tagging(r: GetObjectTaggingInput, d) -> GetObjectTaggingOutput { object_tags(&r.input, &d) }
+    put_object_tagging(r: PutObjectTaggingInput, d) -> PutObjectTaggingOutput { put_object_tags(r.input, d) await }
+    delete_object_tagging(r: DeleteObjectTaggingInput, d) -> DeleteObjectTaggingOutput { delete_object_tags(r.input, d) await }
+    create_multipart_upload(r: CreateMultipartUploadInput, d) -> CreateMultipartUploadOutput { begin_upload(r, d) await }
+    upload_part(r: UploadPartInput, d) -> UploadPartOutput { upload_part(r, d) await }
+    upload_part_copy(r: UploadPartCopyInput, d) -> UploadPartCopyOutput { copy_part(r, d) await }
+    complete_multipart_upload(r: CompleteMultipartUploadInput, d) -> CompleteMultipartUploadOutput { complete_upload(r.input, d) await }
+    abort_multipart_upload(r: AbortMultipartUploadInput, d) -> AbortMultipartUploadOutput { abort_upload(r.input, d) await }
+    list_parts(r: ListPartsInput, d) -> ListPartsOutput { list_parts(r.input, &d) }
+    list_multipart_uploads(r: ListMultipartUploadsInput, d) -> ListMultipartUploadsOutput { list_uploads(r.input, &d) }
+}
+
+/// What is the same for every bucket and object.
+impl ObjectStore {
+    /// No bucket has versions, which is told by leaving the status out.
+    fn versioning(&self, decided: &Decided) -> S3Result<S3Response<GetBucketVersioningOutput>> {
+        decided.bucket()?;
+        Ok(S3Response::new(GetBucketVersioningOutput::default()))
+    }
+
+    fn bucket_encryption(&self, decided: &Decided) -> S3Result<S3Response<GetBucketEncryptionOutput>> {
+        decided.bucket()?;
+        let by_default = ServerSideEncryptionByDefault {
+            sse_algorithm: ServerSideEncryption::from_static(ServerSideEncryption::AES256),
+            kms_master_key_id: None,
+        };
+        let rule = ServerSideEncryptionRule {
+            apply_server_side_encryption_by_default: Some(by_default),
+            bucket_key_enabled: Some(false),
+        };
+        let configuration = ServerSideEncryptionConfiguration { rules: vec![rule] };
+        Ok(S3Response::new(GetBucketEncryptionOutput { server_side_encryption_configuration: Some(configuration) }))
+    }
+
+    fn ownership(&self, decided: &Decided) -> S3Result<S3Response<GetBucketOwnershipControlsOutput>> {
+        decided.bucket()?;
+        let enforced = ObjectOwnership::from_static(ObjectOwnership::BUCKET_OWNER_ENFORCED);
+        let rules = vec![OwnershipControlsRule { object_ownership: enforced }];
+        let ownership_controls = Some(OwnershipControls { rules });
+        Ok(S3Response::new(GetBucketOwnershipControlsOutput { ownership_controls }))
+    }
+
+    fn bucket_acl(&self, decided: &Decided) -> S3Result<S3Response<GetBucketAclOutput>> {
+        decided.bucket()?;
+        let (owner, grants) = all_to(&decided.project_id);
+        Ok(S3Response::new(GetBucketAclOutput { owner, grants }))
+    }
+
+    fn object_acl(&self, input: &GetObjectAclInput, decided: &Decided) -> S3Result<S3Response<GetObjectAclOutput>> {
+        crate::objects::refuse_version(input.version_id.as_deref())?;
+        let view = self.0.store.view().map_err(|error| crate::fault::of(&error))?;
+        self.find(&view, decided.bucket()?, &input.key)?;
+        let (owner, grants) = all_to(&decided.project_id);
+        Ok(S3Response::new(GetObjectAclOutput { owner, grants, request_charged: None }))
+    }
+
+    fn attributes(
+        &self,
+        input: &GetObjectAttributesInput,
+        decided: &Decided,
+    ) -> S3Result<S3Response<GetObjectAttributesOutput>> {
+        use crate::objects::{checksum_type, show_checksum};
+        crate::objects::refuse_version(input.version_id.as_deref())?;
+        let view = self.0.store.view().map_err(|error| crate::fault::of(&error))?;
+        let found = self.find(&view, decided.bucket()?, &input.key)?;
+        let wants = |name: &str| input.object_attributes.iter().any(|wanted| wanted.as_str() == name);
+        let (head, rest) = (&found.object.head, &found.object.rest);
+        let checksum = rest.checksum.as_ref().filter(|_| wants(ObjectAttributes::CHECKSUM)).map(|own| {
+            let mut shown = Checksum { checksum_type: Some(checksum_type(own)), ..Default::default() };
+            show_checksum!(&mut shown, &rest.checksum);
+            shown
+        });
+        let parts = (wants(ObjectAttributes::OBJECT_PARTS) && rest.is_multipart).then(|| GetObjectAttributesParts {
+            total_parts_count: i32::try_from(rest.pieces.len()).ok(),
+            ..Default::default()
+        });
+        Ok(S3Response::new(GetObjectAttributesOutput {
+            // Without the quotes that it has everywhere else.
+            e_tag: wants(ObjectAttributes::ETAG).then(|| crate::objects::etag(head)),
+            object_size: if wants(ObjectAttributes::OBJECT_SIZE) { i64::try_from(head.size).ok() } else { None },
+            storage_class: wants(ObjectAttributes::STORAGE_CLASS)
+                .then(|| StorageClass::from_static(StorageClass::STANDARD)),
+            checksum,
+            object_parts: parts,
+            last_modified: Some(crate::conditions::time(head.modified_at)),
+            ..Default::default()
+        }))
+    }
+}
+
+/// The owner has every right, and nobody else has any.
+fn all_to(project_id: &str) -> (Option<Owner>, Option<Vec<Grant>>) {
+    let grantee = Grantee {
+        id: Some(project_id.to_owned()),
+        type_: Type::from_static(Type::CANONICAL_USER),
+        display_name: None,
+        email_address: None,
+        uri: None,
+    };
+    let grant = Grant { grantee: Some(grantee), permission: Some(Permission::from_static(Permission::FULL_CONTROL)) };
+    (Some(owner(project_id)), Some(vec![grant]))
+}

@@ -1,0 +1,195 @@
+//! Tags of objects and buckets. Source: S3 User Guide, "Categorizing your objects using tags".
+
+use hanse_core::Result;
+use http::StatusCode;
+use s3s::dto::{self, Tag};
+use s3s::{S3Error, S3ErrorCode, S3Response, S3Result};
+
+use crate::access::Decided;
+use crate::buckets::current;
+use crate::fault::{self, error, named};
+use crate::objects::{no_such_key, refuse_version};
+use crate::record::Object;
+use crate::{ObjectStore, keys};
+
+const OBJECT_MAX: usize = 10;
+const BUCKET_MAX: usize = 50;
+/// In characters.
+const KEY_MAX: usize = 128;
+const VALUE_MAX: usize = 256;
+
+type Tags = Vec<(String, String)>;
+
+fn wrong(message: impl Into<String>) -> S3Error {
+    error(S3ErrorCode::InvalidTag, message)
+}
+
+fn check(tags: &Tags, most: usize) -> S3Result<()> {
+    if tags.len() > most {
+        return Err(named("BadRequest", StatusCode::BAD_REQUEST, format!("Object tags cannot be greater than {most}")));
+    }
+    for (index, (key, value)) in tags.iter().enumerate() {
+        if key.is_empty() || key.chars().count() > KEY_MAX || key.starts_with("aws:") {
+            return Err(wrong("The TagKey you have provided is invalid"));
+        }
+        if value.chars().count() > VALUE_MAX {
+            return Err(wrong("The TagValue you have provided is invalid"));
+        }
+        if tags.iter().take(index).any(|(other, _)| other == key) {
+            return Err(wrong("Cannot provide multiple Tags with the same key"));
+        }
+    }
+    Ok(())
+}
+
+/// Reads `x-amz-tagging`, which is written as a query is.
+///
+/// # Errors
+/// `InvalidTag`, `InvalidArgument`.
+pub fn of_header(header: Option<&str>) -> S3Result<Tags> {
+    let Some(text) = header.filter(|text| !text.is_empty()) else { return Ok(Vec::new()) };
+    let decode = |text: &str| {
+        let mut bytes = Vec::new();
+        let mut rest = text.bytes();
+        while let Some(byte) = rest.next() {
+            bytes.push(match byte {
+                b'+' => b' ',
+                b'%' => {
+                    let digit = |byte: Option<u8>| char::from(byte?).to_digit(16);
+                    let (high, low) = (digit(rest.next())?, digit(rest.next())?);
+                    u8::try_from(high * 16 + low).ok()?
+                }
+                other => other,
+            });
+        }
+        String::from_utf8(bytes).ok()
+    };
+    let pair = |pair: &str| {
+        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        Some((decode(key)?, decode(value)?))
+    };
+    let tags: Option<Tags> = text.split('&').map(pair).collect();
+    let tags = tags.ok_or_else(|| {
+        error(
+            S3ErrorCode::InvalidArgument,
+            "The header 'x-amz-tagging' shall be encoded as UTF-8 then URLEncoded URL query parameters without tag name duplicates.",
+        )
+    })?;
+    check(&tags, OBJECT_MAX)?;
+    Ok(tags)
+}
+
+fn of_body(tagging: dto::Tagging, most: usize) -> S3Result<Tags> {
+    let pair = |tag: Tag| Some((tag.key?, tag.value.unwrap_or_default()));
+    let tags: Option<Tags> = tagging.tag_set.into_iter().map(pair).collect();
+    let tags = tags.ok_or_else(|| error(S3ErrorCode::MalformedXML, "A tag has no key."))?;
+    check(&tags, most)?;
+    Ok(tags)
+}
+
+fn shown(tags: &Tags) -> Vec<Tag> {
+    let tag = |(key, value): &(String, String)| Tag { key: Some(key.clone()), value: Some(value.clone()) };
+    tags.iter().map(tag).collect()
+}
+
+impl ObjectStore {
+    pub(crate) fn object_tags(
+        &self,
+        input: &dto::GetObjectTaggingInput,
+        decided: &Decided,
+    ) -> S3Result<S3Response<dto::GetObjectTaggingOutput>> {
+        refuse_version(input.version_id.as_deref())?;
+        let view = self.0.store.view().map_err(|error| fault::of(&error))?;
+        let found = self.find(&view, decided.bucket()?, &input.key)?;
+        let tag_set = shown(&found.object.rest.meta.tags);
+        Ok(S3Response::new(dto::GetObjectTaggingOutput { tag_set, version_id: None }))
+    }
+
+    async fn tag_object(&self, decided: &Decided, key: String, tags: Tags) -> S3Result<()> {
+        let bucket = decided.bucket()?.clone();
+        let is_there = self
+            .0
+            .store
+            .write(move |change| {
+                let place = keys::object(&bucket.id, &key);
+                let found = match current(change, &bucket)? {
+                    Some(_) => change.get(&place)?,
+                    None => None,
+                };
+                let Some(found) = found else { return Ok(false) };
+                let mut object = Object::decode(&found.value)?;
+                object.rest.meta.tags = tags;
+                change.put(&place, object.encode()?, &found.payloads)?;
+                Ok(true)
+            })
+            .await;
+        let is_there: Result<bool> = is_there;
+        if is_there.map_err(|error| fault::of(&error))? { Ok(()) } else { Err(no_such_key()) }
+    }
+
+    pub(crate) async fn put_object_tags(
+        &self,
+        input: dto::PutObjectTaggingInput,
+        decided: Decided,
+    ) -> S3Result<S3Response<dto::PutObjectTaggingOutput>> {
+        refuse_version(input.version_id.as_deref())?;
+        let tags = of_body(input.tagging, OBJECT_MAX)?;
+        self.tag_object(&decided, input.key, tags).await?;
+        Ok(S3Response::new(dto::PutObjectTaggingOutput::default()))
+    }
+
+    pub(crate) async fn delete_object_tags(
+        &self,
+        input: dto::DeleteObjectTaggingInput,
+        decided: Decided,
+    ) -> S3Result<S3Response<dto::DeleteObjectTaggingOutput>> {
+        refuse_version(input.version_id.as_deref())?;
+        self.tag_object(&decided, input.key, Vec::new()).await?;
+        Ok(S3Response::with_status(dto::DeleteObjectTaggingOutput::default(), StatusCode::NO_CONTENT))
+    }
+
+    pub(crate) fn bucket_tags(&self, decided: &Decided) -> S3Result<S3Response<dto::GetBucketTaggingOutput>> {
+        let bucket = decided.bucket()?;
+        if bucket.tags.is_empty() {
+            return Err(error(S3ErrorCode::NoSuchTagSet, "The TagSet does not exist"));
+        }
+        Ok(S3Response::new(dto::GetBucketTaggingOutput { tag_set: shown(&bucket.tags) }))
+    }
+
+    pub(crate) async fn put_bucket_tags(
+        &self,
+        input: dto::PutBucketTaggingInput,
+        decided: Decided,
+    ) -> S3Result<S3Response<dto::PutBucketTaggingOutput>> {
+        let tags = of_body(input.tagging, BUCKET_MAX)?;
+        self.configure(&decided, move |bucket| bucket.tags.clone_from(&tags)).await?;
+        Ok(S3Response::with_status(dto::PutBucketTaggingOutput {}, StatusCode::NO_CONTENT))
+    }
+
+    pub(crate) async fn delete_bucket_tags(
+        &self,
+        decided: Decided,
+    ) -> S3Result<S3Response<dto::DeleteBucketTaggingOutput>> {
+        self.configure(&decided, |bucket| bucket.tags.clear()).await?;
+        Ok(S3Response::with_status(dto::DeleteBucketTaggingOutput {}, StatusCode::NO_CONTENT))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_header_is_a_query_with_limits() {
+        let pairs = |text: &str| of_header(Some(text)).ok();
+        let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+        assert_eq!(of_header(None).unwrap(), []);
+        assert_eq!(pairs("a=b&c=d%20e+f").unwrap(), [pair("a", "b"), pair("c", "d e f")]);
+        assert_eq!(pairs("a").unwrap(), [pair("a", "")]);
+        for wrong in ["a=1&a=2", "=x", "aws:a=b", "a=%zz", "a=%f", &format!("{}=1", "k".repeat(129))] {
+            assert!(pairs(wrong).is_none(), "{wrong}");
+        }
+        let many = (0..11).map(|number| format!("k{number}=v")).collect::<Vec<_>>().join("&");
+        assert!(pairs(&many).is_none());
+    }
+}
