@@ -1,16 +1,25 @@
-//! Background work, on one thread: freed payloads go, the next segment is made, orphans are swept.
+//! Background work, on one thread: freed payloads go, the next segment is made, orphans are swept, segments are compacted
+//! and scrubbed.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use hanse_core::{Context, Result};
+use hanse_core::{Context, Error, Result};
+use tokio::sync::oneshot;
 
+use crate::index::Lookup;
 use crate::store::Core;
 use crate::{PayloadId, lock};
 
-#[derive(Debug)]
+/// How often it looks whether something should be compacted.
+const LOOK: Duration = Duration::from_secs(1);
+/// So long after a failure nothing is tried by itself.
+const REST: Duration = Duration::from_secs(30);
+
 pub(crate) enum Chore {
     /// A staged payload that nobody wants.
     Discard(PayloadId),
@@ -18,6 +27,8 @@ pub(crate) enum Chore {
     Reap,
     /// A segment will be needed.
     Prepare(u64),
+    Compact(oneshot::Sender<Result<usize>>),
+    Scrub(oneshot::Sender<Result<usize>>),
     Stop,
 }
 
@@ -25,6 +36,7 @@ pub(crate) enum Chore {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Grave {
     Extent(PayloadId),
+    Segment(u64),
 }
 
 pub(crate) struct Chores(Sender<Chore>);
@@ -42,42 +54,86 @@ impl Chores {
 }
 
 pub(crate) fn start(core: Arc<Core>, chores: Receiver<Chore>) -> Result<JoinHandle<()>> {
-    let keeper = Keeper { core };
+    let mut keeper =
+        Keeper { core, chores, waiting: Vec::new(), spoilt: BTreeSet::new(), scrubbed: Instant::now() };
     let thread = std::thread::Builder::new().name("logstore-keeper".to_owned());
-    thread.spawn(move || keeper.run(&chores)).context("cannot start the keeper")
+    thread.spawn(move || keeper.run()).context("cannot start the keeper")
 }
 
-struct Keeper {
-    core: Arc<Core>,
+pub(crate) struct Keeper {
+    pub core: Arc<Core>,
+    chores: Receiver<Chore>,
+    /// What takes long, and has to wait for the end of something else that does.
+    waiting: Vec<Chore>,
+    /// Segments that cannot be compacted since something in them is damaged.
+    pub spoilt: BTreeSet<u64>,
+    /// When the last scrub ended.
+    scrubbed: Instant,
 }
 
 impl Keeper {
-    fn run(&self, chores: &Receiver<Chore>) {
-        if self.core.options.upkeep.automatic && self.core.failure().is_none() {
+    fn run(&mut self) {
+        let upkeep = self.core.options.upkeep.clone();
+        if upkeep.automatic && self.core.failure().is_none() {
             self.told("sweep orphans", self.sweep());
         }
+        let mut compact_at = Instant::now() + LOOK;
+        while self.pause(LOOK) {
+            match self.waiting.pop() {
+                Some(Chore::Compact(answer)) => {
+                    let _ = answer.send(self.compact_all());
+                }
+                Some(Chore::Scrub(answer)) => {
+                    let _ = answer.send(self.scrub(0));
+                }
+                _ => {}
+            }
+            if upkeep.automatic && Instant::now() >= compact_at {
+                let done = self.compact_all();
+                compact_at = Instant::now() + if done.is_ok() { LOOK } else { REST };
+                self.told("compact the log", done);
+            }
+            let rate = upkeep.scrub_bytes_per_second;
+            if upkeep.automatic && rate > 0 && self.scrubbed.elapsed() >= upkeep.scrub_every {
+                let done = self.scrub(rate);
+                self.scrubbed = Instant::now();
+                self.told("scrub", done);
+            }
+        }
+    }
+
+    /// Does what takes no time until this time has passed, or something else is asked for; false if it is to stop.
+    pub(crate) fn pause(&mut self, time: Duration) -> bool {
+        let until = Instant::now() + time;
         loop {
-            match chores.recv_timeout(Duration::from_secs(1)) {
-                Ok(Chore::Stop) | Err(RecvTimeoutError::Disconnected) => return,
+            if self.core.stopping.load(Ordering::SeqCst) {
+                return false;
+            }
+            match self.chores.recv_timeout(until.saturating_duration_since(Instant::now())) {
+                Ok(Chore::Stop) | Err(RecvTimeoutError::Disconnected) => return false,
                 Ok(Chore::Discard(id)) => {
                     self.told("remove a payload", self.core.extents.remove(id));
                     lock(&self.core.staged).remove(&id);
                 }
                 Ok(Chore::Reap) => self.reap(),
                 Ok(Chore::Prepare(number)) => self.prepare(number),
-                Err(RecvTimeoutError::Timeout) => {}
+                Ok(chore @ (Chore::Compact(_) | Chore::Scrub(_))) => {
+                    self.waiting.push(chore);
+                    return true;
+                }
+                Err(RecvTimeoutError::Timeout) => return true,
             }
         }
     }
 
-    fn told(&self, what: &str, result: Result<()>) {
+    fn told<T>(&self, what: &str, result: Result<T>) {
         if let Err(error) = result {
             tracing::warn!(directory = %self.core.directory.display(), "cannot {what}: {}", error.detail());
         }
     }
 
     /// Removes what nobody can read any more.
-    fn reap(&self) {
+    pub(crate) fn reap(&self) {
         let oldest = self.core.pins.oldest();
         let graves = {
             let mut all = lock(&self.core.graves);
@@ -87,6 +143,7 @@ impl Keeper {
         for grave in graves.into_values().flatten() {
             match grave {
                 Grave::Extent(id) => self.told("remove a payload", self.core.extents.remove(id)),
+                Grave::Segment(segment) => self.told("remove a segment", self.core.segments.remove(segment)),
             }
         }
     }
@@ -106,8 +163,8 @@ impl Keeper {
     /// Removes files that no record leads to: what was staged when the process ended, or freed and not yet removed.
     fn sweep(&self) -> Result<()> {
         for id in self.core.extents.list()? {
-            if self.core.stopping.load(std::sync::atomic::Ordering::SeqCst) {
-                break;
+            if self.core.stopping.load(Ordering::SeqCst) {
+                return Err(Error::unavailable("The storage is being closed."));
             }
             let staged = lock(&self.core.staged).contains(&id);
             let buried = lock(&self.core.graves).values().flatten().any(|grave| *grave == Grave::Extent(id));

@@ -5,6 +5,7 @@
 //! formats and for what is promised.
 
 mod change;
+mod compact;
 mod disk;
 mod extent;
 mod frame;
@@ -15,6 +16,7 @@ mod mark;
 mod payload;
 mod reading;
 mod recover;
+mod scrub;
 mod staging;
 mod store;
 mod view;

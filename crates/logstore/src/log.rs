@@ -92,8 +92,11 @@ impl Segments {
         lock(&self.open).remove(&segment);
         let path = self.path(segment);
         match self.disk.remove(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(disk_error("remove", &path, error)),
-            _ => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            removed => removed
+                // What it was needed for must not come back with it.
+                .and_then(|()| self.disk.sync_directory(&self.directory))
+                .map_err(|error| disk_error("remove", &path, error)),
         }
     }
 

@@ -73,13 +73,19 @@ pub(crate) struct Recovered {
 }
 
 pub(crate) fn recover(directory: &Path, segments: &Arc<Segments>, options: &Options) -> Result<Recovered> {
-    let mut replay = Replay::default();
+    let (mark, synced) = Mark::open(options.disk.as_ref(), directory)?;
+    let mut replay = Replay { synced, ..Replay::default() };
     let index = match Index::open(directory, options).and_then(|index| Ok((index.checkpoint()?, index))) {
         Ok((checkpoint, index)) => {
             replay.checkpoint = checkpoint;
             index
         }
         Err(error) if is_gone(&error) => return Err(error),
+        // It was being made when the process ended.
+        Err(_) if synced == Position::default() => {
+            set_aside(directory, options)?;
+            Index::open(directory, options)?
+        }
         Err(error) => {
             let what = format!("the index was damaged and is made again from the log: {}", error.detail());
             replay.report(what);
@@ -87,7 +93,7 @@ pub(crate) fn recover(directory: &Path, segments: &Arc<Segments>, options: &Opti
             Index::open(directory, options)?
         }
     };
-    finish(index, replay, segments, options)
+    finish(index, mark, replay, segments, options)
 }
 
 /// A disk that does not answer at all says nothing about the index.
@@ -106,6 +112,7 @@ pub(crate) fn set_aside(directory: &Path, options: &Options) -> Result<()> {
 
 pub(crate) fn finish(
     index: Index,
+    mark: Mark,
     mut replay: Replay,
     segments: &Arc<Segments>,
     options: &Options,
@@ -121,16 +128,18 @@ pub(crate) fn finish(
         log::begin(file.as_ref(), 1).map_err(|error| disk_error("write", &segments.path(1), error))?;
         list = vec![1];
     }
-    let directory = segments.directory().parent().unwrap_or(segments.directory());
-    let (mark, synced) = Mark::open(options.disk.as_ref(), directory)?;
-    replay.synced = synced;
     let known = replay.checkpoint.take().unwrap_or_default();
     replay.position = known.position;
     replay.stats = known.stats;
     replay.check_present(&list);
+    replay.stats.retain(|segment, _| list.contains(segment));
     let start = replay.position.segment;
     if !rebuild && !list.contains(&start) {
         return Err(damaged("the segment of the log that the index ends in is missing"));
+    }
+    // Compacted, and removed: but that was not yet on the disk.
+    for gone in list.iter().filter(|n| **n < start && !replay.stats.contains_key(n)) {
+        segments.remove(*gone)?;
     }
     list.retain(|segment| *segment >= start);
     let last = replay.segments(&index, segments, &list, mode)?;
@@ -252,7 +261,10 @@ impl Replay {
         }
         if last < self.synced.segment {
             self.lost.unknown = true;
-            self.report(format!("the log ends in segment {last}, and it was written up to {}", self.synced.segment));
+            self.report(format!(
+                "the log ends in segment {last}, and it was written up to {}",
+                self.synced.segment
+            ));
         }
         self.position.segment = last;
         Ok(last)

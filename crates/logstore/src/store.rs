@@ -17,7 +17,7 @@ use crate::disk::DiskFile;
 use crate::extent::Extents;
 use crate::index::{SharedIndex, Stats};
 use crate::keeper::{Chore, Chores, Grave};
-use crate::log::Segments;
+use crate::log::{Position, Segments};
 use crate::mark::Mark;
 use crate::reading::Reading;
 use crate::recover::{Damage, Lost};
@@ -120,9 +120,16 @@ impl Core {
     }
 
     /// Makes the index durable up to the end of the log.
-    pub(crate) fn checkpoint(&self) -> Result<()> {
+    pub(crate) fn checkpoint(self: &Arc<Core>) -> Result<(Position, View)> {
         let (answer, done) = std::sync::mpsc::sync_channel(1);
         let _ = self.queue.send(Message::Checkpoint(answer));
+        done.recv().context("the writer has ended")?
+    }
+
+    /// Takes down what the scrub found, instead of what it found before.
+    pub(crate) fn note_damage(&self, found: BTreeMap<Vec<u8>, String>) -> Result<()> {
+        let (answer, done) = std::sync::mpsc::sync_channel(1);
+        let _ = self.queue.send(Message::Damage(found, answer));
         done.recv().context("the writer has ended")?
     }
 }
@@ -297,13 +304,31 @@ impl Store {
         self.0.core.failure()
     }
 
+    /// Compacts whatever should be, as happens by itself. Gives how many segments went.
+    ///
+    /// # Errors
+    /// 500 if the disk fails, named [`crate::DAMAGED`] if something that should be moved is damaged.
+    pub async fn compact(&self) -> Result<usize> {
+        self.chore(Chore::Compact).await
+    }
+
+    /// Reads everything there is, as happens by itself, and takes down what is damaged. Gives how much is.
+    ///
+    /// # Errors
+    /// 500 if the index cannot be read.
+    pub async fn scrub(&self) -> Result<usize> {
+        self.chore(Chore::Scrub).await
+    }
+
+    async fn chore(&self, chore: impl FnOnce(oneshot::Sender<Result<usize>>) -> Chore) -> Result<usize> {
+        let (answer, done) = oneshot::channel();
+        self.0.core.chores.send(chore(answer));
+        done.await.map_err(|_| Error::unavailable("The storage is being closed."))?
+    }
+
     /// Ends the store: what was asked for is done, the index is made durable. Other clones fail from then on.
     pub async fn close(self) {
         let inner = self.0;
         let _ = tokio::task::spawn_blocking(move || inner.stop()).await;
-    }
-
-    pub(crate) fn core(&self) -> &Arc<Core> {
-        &self.0.core
     }
 }

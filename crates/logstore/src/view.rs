@@ -8,7 +8,7 @@ use bytes::Bytes;
 use hanse_core::Result;
 
 use crate::change::after_prefix;
-use crate::index::{self, Entry, Snapshot};
+use crate::index::{self, Entry, Lookup, Snapshot};
 use crate::reading::Reading;
 use crate::store::Core;
 use crate::{PayloadId, Record, index_error, lock};
@@ -89,10 +89,6 @@ impl View {
     pub fn payload_len(&self, payload: PayloadId) -> Result<u64> {
         let found = self.snapshot.payload(payload)?;
         found.map(|found| found.len).ok_or_else(|| crate::reading::no_payload(payload))
-    }
-
-    pub(crate) fn snapshot(&self) -> &Snapshot {
-        &self.snapshot
     }
 }
 

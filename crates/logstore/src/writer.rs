@@ -1,5 +1,6 @@
 //! The one thread that changes the store, with group commit: all who wait share one sync of the disk.
 
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
@@ -13,9 +14,9 @@ use crate::change::too_large;
 use crate::frame::{Op, Transaction};
 use crate::index::{Applied, Base, Checkpoint, Freed, Mode, Tables};
 use crate::keeper::{Chore, Grave};
-use crate::log::Tail;
+use crate::log::{Position, Tail};
 use crate::store::Core;
-use crate::{Change, Staged, full, index_error, lock};
+use crate::{Change, Staged, View, full, index_error, lock};
 
 /// A batch is written when it has so many bytes or jobs.
 const BATCH_BYTES: usize = 8 << 20;
@@ -26,7 +27,10 @@ const IDLE: Duration = Duration::from_secs(3600);
 
 pub(crate) enum Message {
     Job(Box<dyn Job>),
-    Checkpoint(SyncSender<Result<()>>),
+    /// Makes the index durable, and gives where the log ends and a view of just that.
+    Checkpoint(SyncSender<Result<(Position, View)>>),
+    /// Takes down what the scrub found.
+    Damage(BTreeMap<Vec<u8>, String>, SyncSender<Result<()>>),
     Stop,
 }
 
@@ -144,7 +148,13 @@ impl Writer {
             match message {
                 Ok(Message::Job(job)) => self.batches(job),
                 Ok(Message::Checkpoint(answer)) => {
-                    let _ = answer.send(self.checkpoint());
+                    let saved = self.checkpoint().and_then(|()| View::new(&self.core));
+                    let _ = answer.send(saved.map(|view| (self.tail.position, view)));
+                }
+                Ok(Message::Damage(found, answer)) => {
+                    let noted = self.core.index.note_damage(&found);
+                    self.unsaved_frames += 1;
+                    let _ = answer.send(noted);
                 }
                 Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => break,
                 Err(RecvTimeoutError::Timeout) => {}

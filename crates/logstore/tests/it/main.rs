@@ -4,3 +4,4 @@ mod basic;
 mod model;
 mod oracle;
 mod scratch;
+mod upkeep;
