@@ -57,8 +57,8 @@ pub(crate) struct Index {
 
 impl Index {
     /// Opens the index, or makes an empty one. What was not checkpointed is not in it.
-    pub(crate) fn open(directory: &Path, options: &Options) -> Result<Index> {
-        let path = directory.join(FILE);
+    pub(crate) fn open(directory: &Path, name: &str, options: &Options) -> Result<Index> {
+        let path = directory.join(name);
         let backend = pages::Pages::open(options.disk.as_ref(), &path).context("cannot open the index")?;
         let mut builder = redb::Builder::new();
         builder.set_cache_size(options.index_cache);

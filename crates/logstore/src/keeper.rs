@@ -25,8 +25,8 @@ pub(crate) enum Chore {
     Discard(PayloadId),
     /// Something freed may go.
     Reap,
-    /// A segment will be needed.
-    Prepare(u64),
+    /// A segment will be needed, with all its blocks written or not.
+    Prepare(u64, bool),
     Compact(oneshot::Sender<Result<usize>>),
     Scrub(oneshot::Sender<Result<usize>>),
     Stop,
@@ -77,6 +77,8 @@ impl Keeper {
         if upkeep.automatic && self.core.failure().is_none() {
             self.told("sweep orphans", self.sweep());
         }
+        let newest = lock(&self.core.ahead).begun;
+        self.prepare(newest + 1, true);
         let mut compact_at = Instant::now() + LOOK;
         while self.pause(LOOK) {
             match self.waiting.pop() {
@@ -116,7 +118,7 @@ impl Keeper {
                     lock(&self.core.staged).remove(&id);
                 }
                 Ok(Chore::Reap) => self.reap(),
-                Ok(Chore::Prepare(number)) => self.prepare(number),
+                Ok(Chore::Prepare(number, filled)) => self.prepare(number, filled),
                 Ok(chore @ (Chore::Compact(_) | Chore::Scrub(_))) => {
                     self.waiting.push(chore);
                     return true;
@@ -148,7 +150,7 @@ impl Keeper {
         }
     }
 
-    fn prepare(&self, number: u64) {
+    fn prepare(&self, number: u64, filled: bool) {
         if self.core.check_room().is_err() {
             return;
         }
@@ -156,7 +158,7 @@ impl Keeper {
         if number <= ahead.begun {
             return;
         }
-        let made = self.core.segments.create(number, self.core.options.segment_bytes, true);
+        let made = self.core.segments.create(number, self.core.options.segment_bytes, filled);
         self.told("make a segment", made.map(|file| ahead.ready = Some((number, file))));
     }
 

@@ -364,8 +364,8 @@ impl Tail {
     }
 }
 
-/// Writes the header of the very first segment.
-pub(crate) fn begin(file: &dyn DiskFile, segment: u64) -> io::Result<()> {
-    file.write_at(0, &SegmentHead { segment, previous_end: 0, batch: 1 }.encode())?;
+/// Writes the header of a segment.
+pub(crate) fn begin(file: &dyn DiskFile, head: SegmentHead) -> io::Result<()> {
+    file.write_at(0, &head.encode())?;
     file.sync()
 }

@@ -13,16 +13,17 @@ use bytes::Bytes;
 use hanse_core::{Context, Cx, Error, Result};
 use tokio::sync::{Semaphore, oneshot};
 
+use crate::backup::Copied;
 use crate::disk::DiskFile;
 use crate::extent::Extents;
 use crate::index::{SharedIndex, Stats};
 use crate::keeper::{Chore, Chores, Grave};
-use crate::log::{Position, Segments};
+use crate::log::Segments;
 use crate::mark::Mark;
 use crate::reading::Reading;
 use crate::recover::{Damage, Lost};
 use crate::view::Pins;
-use crate::writer::{Closure, Job, Message};
+use crate::writer::{Closure, Frozen, Job, Message};
 use crate::{
     Change, FAILED, Options, PayloadId, Staging, View, disk_error, full, keeper, lock, recover, writer,
 };
@@ -119,8 +120,8 @@ impl Core {
         let _ = self.queue.send(Message::Job(job));
     }
 
-    /// Makes the index durable up to the end of the log.
-    pub(crate) fn checkpoint(self: &Arc<Core>) -> Result<(Position, View)> {
+    /// Makes the index durable up to the end of the log, and gives the state of then.
+    pub(crate) fn checkpoint(&self) -> Result<Frozen> {
         let (answer, done) = std::sync::mpsc::sync_channel(1);
         let _ = self.queue.send(Message::Checkpoint(answer));
         done.recv().context("the writer has ended")?
@@ -318,6 +319,16 @@ impl Store {
     /// 500 if the index cannot be read.
     pub async fn scrub(&self) -> Result<usize> {
         self.chore(Chore::Scrub).await
+    }
+
+    /// Writes a consistent copy to a directory, which must be empty or not there, while everything goes on.
+    /// [`crate::restore`] puts it back.
+    ///
+    /// # Errors
+    /// 409 if there is something in the directory; 500 if the disk fails, named [`crate::DAMAGED`] if a payload that
+    /// should be copied is damaged; 503 if the store takes no more writes.
+    pub async fn backup(&self, target: &Path) -> Result<Copied> {
+        crate::backup::in_background(self.0.core.clone(), target.to_owned()).await
     }
 
     async fn chore(&self, chore: impl FnOnce(oneshot::Sender<Result<usize>>) -> Chore) -> Result<usize> {

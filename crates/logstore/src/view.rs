@@ -92,6 +92,12 @@ impl View {
     }
 }
 
+impl View {
+    pub(crate) fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
+    }
+}
+
 /// The records of a range. [`Scan::seek`] goes forward past what is of no interest.
 pub struct Scan {
     view: View,

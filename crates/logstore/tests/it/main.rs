@@ -2,6 +2,7 @@
 
 mod basic;
 mod model;
+mod offline;
 mod oracle;
 mod scratch;
 mod upkeep;
