@@ -11,10 +11,13 @@ use std::time::{Duration, Instant};
 use hanse_core::{Context, Error, Result};
 use tokio::sync::oneshot;
 
+use crate::disk::Access;
 use crate::index::Lookup;
 use crate::store::Core;
-use crate::{PayloadId, lock};
+use crate::{PayloadId, disk_error, lock};
 
+/// The name of the file that keeps room.
+const RESERVE: &str = "reserve";
 /// How often it looks whether something should be compacted.
 const LOOK: Duration = Duration::from_secs(1);
 /// So long after a failure nothing is tried by itself.
@@ -90,6 +93,9 @@ impl Keeper {
                 }
                 _ => {}
             }
+            if upkeep.automatic {
+                self.told("keep the reserve", self.keep_reserve());
+            }
             if upkeep.automatic && Instant::now() >= compact_at {
                 let done = self.compact_all();
                 compact_at = Instant::now() + if done.is_ok() { LOOK } else { REST };
@@ -160,6 +166,29 @@ impl Keeper {
         }
         let made = self.core.segments.create(number, self.core.options.segment_bytes, filled);
         self.told("make a segment", made.map(|file| ahead.ready = Some((number, file))));
+    }
+
+    /// Room that others on this disk cannot take: a file that goes when there is next to none, so that the index can
+    /// grow and deletions are written.
+    fn keep_reserve(&self) -> Result<()> {
+        let (disk, options) = (&self.core.options.disk, &self.core.options);
+        let bytes = options.reserve_bytes / 4;
+        let path = self.core.directory.join(RESERVE);
+        let free = self.core.free_bytes()?;
+        match disk.open(&path, Access::Read) {
+            Ok(_) if free < bytes / 4 => {
+                disk.remove(&path).map_err(|error| disk_error("remove", &path, error))
+            }
+            Ok(_) => Ok(()),
+            Err(_) if free > options.reserve_bytes + 2 * bytes && bytes > 0 => {
+                let made = disk.open(&path, Access::Create).and_then(|file| file.allocate(bytes));
+                made.map_err(|error| {
+                    let _ = disk.remove(&path);
+                    disk_error("make", &path, error)
+                })
+            }
+            Err(_) => Ok(()),
+        }
     }
 
     /// Removes files that no record leads to: what was staged when the process ended, or freed and not yet removed.

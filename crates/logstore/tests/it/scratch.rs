@@ -65,3 +65,14 @@ pub async fn read(view: &View, key: &str) -> Result<Option<Bytes>> {
     let pieces: Vec<Bytes> = view.read(id, 0..len).try_collect().await?;
     Ok(Some(pieces.concat().into()))
 }
+
+/// For tests that mount something; without it they are skipped, unless `HANSE_REQUIRED_TESTS` names the area.
+pub fn is_root(area: &str) -> bool {
+    if nix::unistd::Uid::effective().is_root() {
+        return true;
+    }
+    let required = std::env::var("HANSE_REQUIRED_TESTS").unwrap_or_default();
+    assert!(!required.split(',').any(|name| name.trim() == area), "{area} is required, but this is not root");
+    eprintln!("SKIPPED: {area}: not root");
+    false
+}
