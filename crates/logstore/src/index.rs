@@ -57,8 +57,8 @@ pub(crate) struct Index {
 
 impl Index {
     /// Opens the index, or makes an empty one. What was not checkpointed is not in it.
-    pub(crate) fn open(directory: &Path, options: &Options) -> Result<Index> {
-        let path = directory.join(FILE);
+    pub(crate) fn open(directory: &Path, name: &str, options: &Options) -> Result<Index> {
+        let path = directory.join(name);
         let backend = pages::Pages::open(options.disk.as_ref(), &path).context("cannot open the index")?;
         let mut builder = redb::Builder::new();
         builder.set_cache_size(options.index_cache);
@@ -96,6 +96,19 @@ impl Index {
         txn.commit().map_err(index_error)
     }
 
+    /// Takes down what is damaged, instead of what was known before.
+    pub(crate) fn note_damage(&self, damaged: &BTreeMap<Vec<u8>, String>) -> Result<()> {
+        let txn = self.begin()?;
+        {
+            let mut table = txn.open_table(DAMAGE).map_err(index_error)?;
+            table.retain(|_, _| false).map_err(index_error)?;
+            for (key, what) in damaged {
+                table.insert(key.as_slice(), what.as_bytes()).map_err(index_error)?;
+            }
+        }
+        txn.commit().map_err(index_error)
+    }
+
     pub(crate) fn snapshot(&self) -> Result<Snapshot> {
         let txn = self.database.begin_read().map_err(index_error)?;
         Ok(Snapshot {
@@ -109,6 +122,7 @@ impl Index {
     pub(crate) fn settle(&self) -> Result<()> {
         let txn = self.begin()?;
         Tables::open(&txn, Mode::InOrder)?;
+        txn.open_table(DAMAGE).map_err(index_error)?;
         txn.delete_table(TOMBSTONES).map_err(index_error)?;
         txn.commit().map_err(index_error)
     }
@@ -150,20 +164,24 @@ pub(crate) struct Snapshot {
     pub damage: redb::ReadOnlyTable<Bytes, Bytes>,
 }
 
-impl Snapshot {
-    pub(crate) fn entry(&self, key: &[u8]) -> Result<Option<Entry>> {
+impl Lookup for Snapshot {
+    fn entry(&self, key: &[u8]) -> Result<Option<Entry>> {
         read_entry(&self.records, key)
     }
 
-    pub(crate) fn payload(&self, id: PayloadId) -> Result<Option<Payload>> {
+    fn payload(&self, id: PayloadId) -> Result<Option<Payload>> {
         read_payload(&self.payloads, id)
     }
 }
 
-/// What a closure of [`crate::Store::write`] sees below its own changes.
-pub(crate) trait Base {
+/// Records and payloads by name.
+pub(crate) trait Lookup {
     fn entry(&self, key: &[u8]) -> Result<Option<Entry>>;
     fn payload(&self, id: PayloadId) -> Result<Option<Payload>>;
+}
+
+/// What a closure of [`crate::Store::write`] sees below its own changes.
+pub(crate) trait Base: Lookup {
     fn entries<'b>(&'b self, range: (Bound<&[u8]>, Bound<&[u8]>)) -> Result<EntryIter<'b>>;
 }
 
@@ -173,7 +191,6 @@ pub(crate) type EntryIter<'b> = Box<dyn Iterator<Item = Result<(Vec<u8>, Entry)>
 pub(crate) struct Tables<'txn> {
     records: redb::Table<'txn, Bytes, Bytes>,
     payloads: redb::Table<'txn, Bytes, Bytes>,
-    damage: redb::Table<'txn, Bytes, Bytes>,
     /// While the index is made again.
     tombstones: Option<redb::Table<'txn, Bytes, u64>>,
 }
@@ -187,23 +204,12 @@ impl<'txn> Tables<'txn> {
         Ok(Tables {
             records: txn.open_table(RECORDS).map_err(index_error)?,
             payloads: txn.open_table(PAYLOADS).map_err(index_error)?,
-            damage: txn.open_table(DAMAGE).map_err(index_error)?,
             tombstones,
         })
     }
-
-    pub(crate) fn note_damage(&mut self, key: &[u8], what: &[u8]) -> Result<()> {
-        self.damage.insert(key, what).map_err(index_error)?;
-        Ok(())
-    }
-
-    pub(crate) fn forget_damage(&mut self, key: &[u8]) -> Result<()> {
-        self.damage.remove(key).map_err(index_error)?;
-        Ok(())
-    }
 }
 
-impl Base for Tables<'_> {
+impl Lookup for Tables<'_> {
     fn entry(&self, key: &[u8]) -> Result<Option<Entry>> {
         read_entry(&self.records, key)
     }
@@ -211,7 +217,9 @@ impl Base for Tables<'_> {
     fn payload(&self, id: PayloadId) -> Result<Option<Payload>> {
         read_payload(&self.payloads, id)
     }
+}
 
+impl Base for Tables<'_> {
     fn entries<'b>(&'b self, range: (Bound<&[u8]>, Bound<&[u8]>)) -> Result<EntryIter<'b>> {
         if is_empty(&range) {
             return Ok(Box::new(std::iter::empty()));

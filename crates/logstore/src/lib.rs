@@ -4,7 +4,10 @@
 //! beside it is derived, committed lazily, and can be made again from the log alone. See the crate's README for the
 //! formats and for what is promised.
 
+mod backup;
 mod change;
+mod check;
+mod compact;
 mod disk;
 mod extent;
 mod frame;
@@ -15,6 +18,7 @@ mod mark;
 mod payload;
 mod reading;
 mod recover;
+mod scrub;
 mod staging;
 mod store;
 mod view;
@@ -27,7 +31,9 @@ use std::time::Duration;
 
 use hanse_core::Error;
 
+pub use backup::{Copied, restore};
 pub use change::{Change, Records};
+pub use check::{Repair, Report, check};
 pub use disk::{Access, Disk, DiskFile, Real, Sim, Space};
 pub use payload::PayloadId;
 pub use reading::Reading;

@@ -92,8 +92,11 @@ impl Segments {
         lock(&self.open).remove(&segment);
         let path = self.path(segment);
         match self.disk.remove(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(disk_error("remove", &path, error)),
-            _ => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            removed => removed
+                // What it was needed for must not come back with it.
+                .and_then(|()| self.disk.sync_directory(&self.directory))
+                .map_err(|error| disk_error("remove", &path, error)),
         }
     }
 
@@ -361,8 +364,8 @@ impl Tail {
     }
 }
 
-/// Writes the header of the very first segment.
-pub(crate) fn begin(file: &dyn DiskFile, segment: u64) -> io::Result<()> {
-    file.write_at(0, &SegmentHead { segment, previous_end: 0, batch: 1 }.encode())?;
+/// Writes the header of a segment.
+pub(crate) fn begin(file: &dyn DiskFile, head: SegmentHead) -> io::Result<()> {
+    file.write_at(0, &head.encode())?;
     file.sync()
 }

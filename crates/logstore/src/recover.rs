@@ -14,7 +14,7 @@ use redb::ReadableTable;
 use crate::disk::DiskFile;
 use crate::frame::{Head, Op};
 use crate::index::{Applied, Checkpoint, FILE, Index, Mode, Snapshot, Stats, Tables};
-use crate::log::{self, Found, Position, START, Segments, Tail, Walk};
+use crate::log::{self, Found, Position, START, SegmentHead, Segments, Tail, Walk};
 use crate::mark::Mark;
 use crate::wire::key_hash;
 use crate::{Options, damaged, disk_error, index_error};
@@ -73,21 +73,28 @@ pub(crate) struct Recovered {
 }
 
 pub(crate) fn recover(directory: &Path, segments: &Arc<Segments>, options: &Options) -> Result<Recovered> {
-    let mut replay = Replay::default();
-    let index = match Index::open(directory, options).and_then(|index| Ok((index.checkpoint()?, index))) {
+    let (mark, synced) = Mark::open(options.disk.as_ref(), directory)?;
+    let mut replay = Replay { synced, ..Replay::default() };
+    let index = match Index::open(directory, FILE, options).and_then(|index| Ok((index.checkpoint()?, index)))
+    {
         Ok((checkpoint, index)) => {
             replay.checkpoint = checkpoint;
             index
         }
         Err(error) if is_gone(&error) => return Err(error),
+        // It was being made when the process ended.
+        Err(_) if synced == Position::default() => {
+            set_aside(directory, options)?;
+            Index::open(directory, FILE, options)?
+        }
         Err(error) => {
             let what = format!("the index was damaged and is made again from the log: {}", error.detail());
             replay.report(what);
             set_aside(directory, options)?;
-            Index::open(directory, options)?
+            Index::open(directory, FILE, options)?
         }
     };
-    finish(index, replay, segments, options)
+    finish(index, mark, replay, segments, options)
 }
 
 /// A disk that does not answer at all says nothing about the index.
@@ -106,6 +113,7 @@ pub(crate) fn set_aside(directory: &Path, options: &Options) -> Result<()> {
 
 pub(crate) fn finish(
     index: Index,
+    mark: Mark,
     mut replay: Replay,
     segments: &Arc<Segments>,
     options: &Options,
@@ -117,20 +125,23 @@ pub(crate) fn finish(
         if replay.checkpoint.is_some() {
             return Err(damaged("the log is missing"));
         }
-        let file = segments.create(1, options.segment_bytes, false)?;
-        log::begin(file.as_ref(), 1).map_err(|error| disk_error("write", &segments.path(1), error))?;
+        let file = segments.create(1, options.segment_bytes, true)?;
+        let head = SegmentHead { segment: 1, previous_end: 0, batch: 1 };
+        log::begin(file.as_ref(), head).map_err(|error| disk_error("write", &segments.path(1), error))?;
         list = vec![1];
     }
-    let directory = segments.directory().parent().unwrap_or(segments.directory());
-    let (mark, synced) = Mark::open(options.disk.as_ref(), directory)?;
-    replay.synced = synced;
     let known = replay.checkpoint.take().unwrap_or_default();
     replay.position = known.position;
     replay.stats = known.stats;
     replay.check_present(&list);
+    replay.stats.retain(|segment, _| list.contains(segment));
     let start = replay.position.segment;
     if !rebuild && !list.contains(&start) {
         return Err(damaged("the segment of the log that the index ends in is missing"));
+    }
+    // Compacted, and removed: but that was not yet on the disk.
+    for gone in list.iter().filter(|n| **n < start && !replay.stats.contains_key(n)) {
+        segments.remove(*gone)?;
     }
     list.retain(|segment| *segment >= start);
     let last = replay.segments(&index, segments, &list, mode)?;
@@ -151,7 +162,7 @@ pub(crate) fn finish(
     replay.stats.retain(|segment, _| *segment <= last);
     replay.stats.entry(last).or_default().end = replay.position.offset;
     if !replay.lost.is_any() {
-        blank_the_end(segments, last, replay.position.offset)?;
+        blank_the_end(segments, last, replay.position.offset, replay.previous_end)?;
         if rebuild {
             index.save(&Checkpoint { position: replay.position, stats: replay.stats.clone() })?;
             replay.frames = 0;
@@ -173,7 +184,7 @@ pub(crate) fn finish(
 }
 
 /// Wipes what a crash has left behind the end, so that no later one takes it for what was written then.
-fn blank_the_end(segments: &Segments, segment: u64, end: u64) -> Result<()> {
+fn blank_the_end(segments: &Segments, segment: u64, end: u64, previous_end: u64) -> Result<()> {
     let mut walk = segments.walk(segment)?;
     let file = segments.file(segment)?;
     let path = segments.path(segment);
@@ -183,9 +194,11 @@ fn blank_the_end(segments: &Segments, segment: u64, end: u64) -> Result<()> {
     if let Some(to) = walk.last_written(end) {
         wipe(file.as_ref(), to).map_err(|error| disk_error("wipe the end of", &path, error))?;
     }
-    // The header of a segment that was begun goes to the disk with its first batch, and may be torn.
-    if end == START && walk.head().is_none() && segment == 1 {
-        log::begin(file.as_ref(), 1).map_err(|error| disk_error("write", &path, error))?;
+    // The header of a segment that was begun goes to the disk with its first batch, and may be torn when that is whole.
+    if walk.head().is_none() {
+        let first = walk.next_head(START).map_or(1, |head| head.place.batch);
+        let head = SegmentHead { segment, previous_end, batch: first };
+        log::begin(file.as_ref(), head).map_err(|error| disk_error("write", &path, error))?;
     }
     Ok(())
 }
@@ -201,6 +214,8 @@ pub(crate) struct Replay {
     pub damages: Vec<Damage>,
     pub lost: Lost,
     pub frames: u64,
+    /// Where the segment before the last one ends.
+    pub previous_end: u64,
 }
 
 impl Replay {
@@ -234,6 +249,8 @@ impl Replay {
             }
             last = segment;
             if !known {
+                self.previous_end =
+                    if self.position.segment + 1 == segment { self.position.offset } else { 0 };
                 self.position = Position { segment, offset: START, ..self.position };
             }
             // How far this one was written, by what the next one says.
@@ -252,7 +269,10 @@ impl Replay {
         }
         if last < self.synced.segment {
             self.lost.unknown = true;
-            self.report(format!("the log ends in segment {last}, and it was written up to {}", self.synced.segment));
+            self.report(format!(
+                "the log ends in segment {last}, and it was written up to {}",
+                self.synced.segment
+            ));
         }
         self.position.segment = last;
         Ok(last)

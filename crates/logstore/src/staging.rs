@@ -166,7 +166,12 @@ pub(crate) async fn blocking<T: Send + 'static>(
 }
 
 enum Content {
-    Inline { bytes: Bytes, crcs: Vec<u32>, permit: Option<OwnedSemaphorePermit> },
+    Inline {
+        bytes: Bytes,
+        crcs: Vec<u32>,
+        #[expect(dead_code, reason = "it is given back when this is dropped")]
+        permit: Option<OwnedSemaphorePermit>,
+    },
     Extent,
 }
 
@@ -193,7 +198,7 @@ impl Staged {
     /// The bytes and the checksums of one that goes into the log.
     pub(crate) fn inline(&self) -> Option<(&Bytes, &[u32])> {
         match &self.content {
-            Content::Inline { bytes, crcs, permit: _ } => Some((bytes, crcs)),
+            Content::Inline { bytes, crcs, .. } => Some((bytes, crcs)),
             Content::Extent => None,
         }
     }

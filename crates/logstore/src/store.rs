@@ -13,6 +13,7 @@ use bytes::Bytes;
 use hanse_core::{Context, Cx, Error, Result};
 use tokio::sync::{Semaphore, oneshot};
 
+use crate::backup::Copied;
 use crate::disk::DiskFile;
 use crate::extent::Extents;
 use crate::index::{SharedIndex, Stats};
@@ -22,7 +23,7 @@ use crate::mark::Mark;
 use crate::reading::Reading;
 use crate::recover::{Damage, Lost};
 use crate::view::Pins;
-use crate::writer::{Closure, Job, Message};
+use crate::writer::{Closure, Frozen, Job, Message};
 use crate::{
     Change, FAILED, Options, PayloadId, Staging, View, disk_error, full, keeper, lock, recover, writer,
 };
@@ -119,10 +120,17 @@ impl Core {
         let _ = self.queue.send(Message::Job(job));
     }
 
-    /// Makes the index durable up to the end of the log.
-    pub(crate) fn checkpoint(&self) -> Result<()> {
+    /// Makes the index durable up to the end of the log, and gives the state of then.
+    pub(crate) fn checkpoint(&self) -> Result<Frozen> {
         let (answer, done) = std::sync::mpsc::sync_channel(1);
         let _ = self.queue.send(Message::Checkpoint(answer));
+        done.recv().context("the writer has ended")?
+    }
+
+    /// Takes down what the scrub found, instead of what it found before.
+    pub(crate) fn note_damage(&self, found: BTreeMap<Vec<u8>, String>) -> Result<()> {
+        let (answer, done) = std::sync::mpsc::sync_channel(1);
+        let _ = self.queue.send(Message::Damage(found, answer));
         done.recv().context("the writer has ended")?
     }
 }
@@ -297,13 +305,41 @@ impl Store {
         self.0.core.failure()
     }
 
+    /// Compacts whatever should be, as happens by itself. Gives how many segments went.
+    ///
+    /// # Errors
+    /// 500 if the disk fails, named [`crate::DAMAGED`] if something that should be moved is damaged.
+    pub async fn compact(&self) -> Result<usize> {
+        self.chore(Chore::Compact).await
+    }
+
+    /// Reads everything there is, as happens by itself, and takes down what is damaged. Gives how much is.
+    ///
+    /// # Errors
+    /// 500 if the index cannot be read.
+    pub async fn scrub(&self) -> Result<usize> {
+        self.chore(Chore::Scrub).await
+    }
+
+    /// Writes a consistent copy to a directory, which must be empty or not there, while everything goes on.
+    /// [`crate::restore`] puts it back.
+    ///
+    /// # Errors
+    /// 409 if there is something in the directory; 500 if the disk fails, named [`crate::DAMAGED`] if a payload that
+    /// should be copied is damaged; 503 if the store takes no more writes.
+    pub async fn backup(&self, target: &Path) -> Result<Copied> {
+        crate::backup::in_background(self.0.core.clone(), target.to_owned()).await
+    }
+
+    async fn chore(&self, chore: impl FnOnce(oneshot::Sender<Result<usize>>) -> Chore) -> Result<usize> {
+        let (answer, done) = oneshot::channel();
+        self.0.core.chores.send(chore(answer));
+        done.await.map_err(|_| Error::unavailable("The storage is being closed."))?
+    }
+
     /// Ends the store: what was asked for is done, the index is made durable. Other clones fail from then on.
     pub async fn close(self) {
         let inner = self.0;
         let _ = tokio::task::spawn_blocking(move || inner.stop()).await;
-    }
-
-    pub(crate) fn core(&self) -> &Arc<Core> {
-        &self.0.core
     }
 }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use hanse_core::Result;
 
 use crate::change::after_prefix;
-use crate::index::{self, Entry, Snapshot};
+use crate::index::{self, Entry, Lookup, Snapshot};
 use crate::reading::Reading;
 use crate::store::Core;
 use crate::{PayloadId, Record, index_error, lock};
@@ -90,7 +90,9 @@ impl View {
         let found = self.snapshot.payload(payload)?;
         found.map(|found| found.len).ok_or_else(|| crate::reading::no_payload(payload))
     }
+}
 
+impl View {
     pub(crate) fn snapshot(&self) -> &Snapshot {
         &self.snapshot
     }

@@ -1,5 +1,6 @@
 //! The one thread that changes the store, with group commit: all who wait share one sync of the disk.
 
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
@@ -11,23 +12,35 @@ use tokio::sync::oneshot;
 
 use crate::change::too_large;
 use crate::frame::{Op, Transaction};
-use crate::index::{Applied, Base, Checkpoint, Freed, Mode, Tables};
+use crate::index::{Applied, Base, Checkpoint, Freed, Mode, Stats, Tables};
 use crate::keeper::{Chore, Grave};
-use crate::log::Tail;
+use crate::log::{Position, Tail};
 use crate::store::Core;
-use crate::{Change, Staged, full, index_error, lock};
+use crate::{Change, Staged, View, full, index_error, lock};
 
 /// A batch is written when it has so many bytes or jobs.
 const BATCH_BYTES: usize = 8 << 20;
 const BATCH_JOBS: usize = 512;
 /// A checkpoint is due after so many transactions, however small they are: replaying them takes about half a second.
 const CHECKPOINT_FRAMES: u64 = 50_000;
+/// A segment that lasts so long is worth being filled with zeros ahead.
+const SLOW_ROLL: Duration = Duration::from_secs(3);
 const IDLE: Duration = Duration::from_secs(3600);
 
 pub(crate) enum Message {
     Job(Box<dyn Job>),
-    Checkpoint(SyncSender<Result<()>>),
+    Checkpoint(SyncSender<Result<Frozen>>),
+    /// Takes down what the scrub found.
+    Damage(BTreeMap<Vec<u8>, String>, SyncSender<Result<()>>),
     Stop,
+}
+
+/// The state at a checkpoint.
+pub(crate) struct Frozen {
+    /// Where the log ends.
+    pub position: Position,
+    pub stats: Stats,
+    pub view: View,
 }
 
 /// What a job puts into the log, and the payloads that this takes in.
@@ -107,6 +120,7 @@ pub(crate) fn start(
         unsaved_frames: replayed,
         unsaved_bytes: 0,
         saved_at: Instant::now(),
+        rolled_at: Instant::now(),
     };
     let thread = std::thread::Builder::new().name("logstore-writer".to_owned());
     thread.spawn(move || writer.run()).context("cannot start the writer")
@@ -123,6 +137,8 @@ struct Writer {
     unsaved_frames: u64,
     unsaved_bytes: u64,
     saved_at: Instant,
+    /// When the newest segment was begun.
+    rolled_at: Instant,
 }
 
 /// A batch that is not on the disk yet.
@@ -144,7 +160,12 @@ impl Writer {
             match message {
                 Ok(Message::Job(job)) => self.batches(job),
                 Ok(Message::Checkpoint(answer)) => {
-                    let _ = answer.send(self.checkpoint());
+                    let _ = answer.send(self.checkpoint().and_then(|()| self.freeze()));
+                }
+                Ok(Message::Damage(found, answer)) => {
+                    let noted = self.core.index.note_damage(&found);
+                    self.unsaved_frames += 1;
+                    let _ = answer.send(noted);
                 }
                 Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => break,
                 Err(RecvTimeoutError::Timeout) => {}
@@ -157,6 +178,11 @@ impl Writer {
         if self.unsaved_frames > 0 {
             let _ = self.checkpoint();
         }
+    }
+
+    fn freeze(&self) -> Result<Frozen> {
+        let stats = lock(&self.core.stats).clone();
+        Ok(Frozen { position: self.tail.position, stats, view: View::new(&self.core)? })
     }
 
     fn until_checkpoint(&self) -> Duration {
@@ -335,7 +361,10 @@ impl Writer {
         };
         self.tail.roll(number, file, bytes);
         lock(&self.core.stats).entry(number).or_default();
-        self.core.chores.send(Chore::Prepare(number + 1));
+        // Filling a segment with zeros makes each sync faster, but when much is written it takes the disk's time.
+        let filled = self.rolled_at.elapsed() >= SLOW_ROLL;
+        self.rolled_at = Instant::now();
+        self.core.chores.send(Chore::Prepare(number + 1, filled));
         Ok(())
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use hanse_core::{Error, Result};
 use redb::ReadableTable;
 
-use super::{Base, Entry, Home, Payload, Stats, Tables};
+use super::{Entry, Home, Lookup, Payload, Stats, Tables};
 use crate::frame::{Op, delete_weight, put_weight};
 use crate::{PayloadId, damaged, index_error};
 

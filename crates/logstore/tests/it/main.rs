@@ -1,6 +1,10 @@
 //! The store as its users see it, on a real file system and on one that crashes.
 
 mod basic;
+mod full;
+mod kill;
 mod model;
+mod offline;
 mod oracle;
 mod scratch;
+mod upkeep;

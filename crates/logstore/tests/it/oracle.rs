@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::future::join_all;
 use hanse_core::{Cx, Error, Result};
-use hanse_logstore::{DAMAGED, Options, Sim, Store};
+use hanse_logstore::{DAMAGED, Disk, Options, Sim, Store};
 
 use crate::scratch::{bytes, delete, options, put, read};
 
@@ -54,6 +54,7 @@ fn settings(sim: &Sim, dice: &mut Dice) -> Options {
     // Often enough to have a checkpoint in the middle of most cycles.
     options.checkpoint_bytes = 1 << (12 + dice.roll(8));
     options.index_cache = 1 << 20;
+    options.upkeep.live_ratio = 0.8;
     options
 }
 
@@ -103,7 +104,11 @@ impl Model {
         }
         for (key, expected) in &mut self.0 {
             let found = listed.remove(key);
-            assert!(expected.0.contains(&found), "{context}: {key} is {found:?}, not one of {:?}", expected.0);
+            assert!(
+                expected.0.contains(&found),
+                "{context}: {key} is {found:?}, not one of {:?}",
+                expected.0
+            );
             if let Some(number) = found {
                 let read = read(&view, key).await;
                 assert!(read.unwrap().unwrap() == content(number), "{context}: {key} has other bytes");
@@ -156,9 +161,17 @@ impl Model {
                     continue;
                 }
             };
-            let number = record.map(|record| std::str::from_utf8(&record.value).unwrap().parse::<u64>().unwrap());
-            assert!(expected.0.contains(&number), "{context}: {key} is {number:?}, not one of {:?}", expected.0);
-            assert!(!complete || listed.contains_key(key) == number.is_some(), "{context}: {key} is not listed");
+            let number =
+                record.map(|record| std::str::from_utf8(&record.value).unwrap().parse::<u64>().unwrap());
+            assert!(
+                expected.0.contains(&number),
+                "{context}: {key} is {number:?}, not one of {:?}",
+                expected.0
+            );
+            assert!(
+                !complete || listed.contains_key(key) == number.is_some(),
+                "{context}: {key} is not listed"
+            );
             let Some(number) = number else { continue };
             match read(&view, key).await {
                 Ok(read) => assert!(read.unwrap() == content(number), "{context}: {key} has other bytes"),
@@ -177,7 +190,7 @@ async fn crashes(seed: u64, cycles: usize) {
     let mut sim = Sim::new();
     let mut model = Model::default();
     let mut number = 0;
-    let (mut torn, mut interrupted) = (0, 0);
+    let (mut torn, mut interrupted, mut compacted) = (0, 0, 0);
     for cycle in 0..cycles {
         let context = format!("seed {seed}, cycle {cycle}");
         if cycle % 25 == 24 {
@@ -188,7 +201,13 @@ async fn crashes(seed: u64, cycles: usize) {
         match open(&sim, &mut dice).await {
             Ok(store) => {
                 while !sim.is_dead() && dice.roll(60) != 0 {
+                    let busy = dice.roll(20) == 0;
+                    let other = store.clone();
+                    let compacting = busy.then(|| tokio::spawn(async move { other.compact().await }));
                     model.change(&store, &mut dice, &mut number).await;
+                    if let Some(Ok(Ok(count))) = finished(compacting).await {
+                        compacted += count;
+                    }
                 }
                 if dice.roll(4) == 0 {
                     store.close().await;
@@ -204,12 +223,26 @@ async fn crashes(seed: u64, cycles: usize) {
         let store = open(&sim, &mut dice).await.unwrap_or_else(|error| panic!("{context}: {error:?}"));
         model.check(&store, &context).await;
         store.close().await;
+        if dice.roll(4) == 0 {
+            // The log alone tells everything.
+            sim.remove(Path::new("/store/index")).unwrap();
+            let store = open(&sim, &mut dice).await.unwrap_or_else(|error| panic!("{context}: {error:?}"));
+            model.check(&store, &format!("{context}, from the log")).await;
+            assert_eq!(store.scrub().await.unwrap(), 0, "{context}");
+            store.close().await;
+        }
         if dice.roll(2) == 0 {
             sim = sim.reboot(|below| dice.roll(below));
         }
     }
-    println!("{cycles} cycles: {torn} crashes at work, {interrupted} while opening");
+    println!(
+        "{cycles} cycles: {torn} crashes at work, {interrupted} while opening, {compacted} segments compacted"
+    );
     assert!(torn > cycles / 3);
+}
+
+async fn finished<T>(task: Option<tokio::task::JoinHandle<T>>) -> Option<Result<T, tokio::task::JoinError>> {
+    Some(task?.await)
 }
 
 async fn flips(seed: u64, cycles: usize) {
@@ -220,7 +253,7 @@ async fn flips(seed: u64, cycles: usize) {
         let mut sim = Sim::new();
         let mut model = Model::default();
         let mut number = 0;
-        let mut trail=Vec::new();
+        let mut flipped = Vec::new();
         let store = open(&sim, &mut dice).await.unwrap();
         for _ in 0..dice.roll(12) {
             model.change(&store, &mut dice, &mut number).await;
@@ -241,12 +274,13 @@ async fn flips(seed: u64, cycles: usize) {
             // The end of a segment is blank; most flips should hit something.
             let reach = if path.extension().is_some() { seal_at.min(*size) } else { *size };
             let offset = if dice.roll(2) == 0 { dice.roll(reach) } else { dice.roll(reach.min(20_000)) };
-            trail.push((path.clone(),offset,size,seal_at)); sim.flip(path, offset, dice.roll(8) as u8);
+            flipped.push((path.clone(), offset));
+            sim.flip(path, offset, dice.roll(8) as u8);
         }
         match open(&sim, &mut dice).await {
             Ok(store) => {
                 model.0.entry("seal".to_owned()).or_default().0.extend([None, Some(0)]);
-                let context = format!("{context} {trail:?} {:?}", store.damaged());
+                let context = format!("{context}, flipped {flipped:?}");
                 let errors = model.check_damaged(&store, &context).await;
                 damaged += errors;
                 reported += store.damaged().map_or(1, |list| list.len());
@@ -260,7 +294,7 @@ async fn flips(seed: u64, cycles: usize) {
 
 /// Where the last frame of the newest segment that was written to begins.
 fn last_frame(sim: &Sim) -> u64 {
-    use hanse_logstore::{Access, Disk};
+    use hanse_logstore::Access;
     let mut end = 4096;
     for (path, size) in sim.files() {
         if path.extension().is_none() {
@@ -277,7 +311,12 @@ fn last_frame(sim: &Sim) -> u64 {
 }
 
 fn run(work: impl Future<Output = ()>) {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap().block_on(work);
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap()
+        .block_on(work);
 }
 
 /// More with `LOGSTORE_CYCLES`.

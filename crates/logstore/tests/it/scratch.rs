@@ -20,15 +20,15 @@ pub fn open(disk: Arc<dyn Disk>) -> Store {
 /// Bytes that differ from place to place.
 pub fn bytes(seed: u64, len: usize) -> Bytes {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    (0..len)
-        .map(|_| {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            state as u8
-        })
-        .collect::<Vec<u8>>()
-        .into()
+    let mut bytes = Vec::with_capacity(len + 8);
+    while bytes.len() < len {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        bytes.extend_from_slice(&state.to_le_bytes());
+    }
+    bytes.truncate(len);
+    bytes.into()
 }
 
 pub async fn stage(store: &Store, content: Bytes) -> Result<hanse_logstore::Staged> {
@@ -64,4 +64,15 @@ pub async fn read(view: &View, key: &str) -> Result<Option<Bytes>> {
     let len = view.payload_len(id)?;
     let pieces: Vec<Bytes> = view.read(id, 0..len).try_collect().await?;
     Ok(Some(pieces.concat().into()))
+}
+
+/// For tests that mount something; without it they are skipped, unless `HANSE_REQUIRED_TESTS` names the area.
+pub fn is_root(area: &str) -> bool {
+    if nix::unistd::Uid::effective().is_root() {
+        return true;
+    }
+    let required = std::env::var("HANSE_REQUIRED_TESTS").unwrap_or_default();
+    assert!(!required.split(',').any(|name| name.trim() == area), "{area} is required, but this is not root");
+    eprintln!("SKIPPED: {area}: not root");
+    false
 }
