@@ -25,7 +25,7 @@ pub use jws::{JwsTokens, Signed, SigningKeys};
 pub use key_directory::KeyDirectory;
 pub use master_key::{KeyId, MasterKey};
 pub use passwords::{PASSWORD_MAX, PasswordConfig, PasswordHasher, Verdict};
-pub use request_signature::{Ec2Credentials, S3Credentials};
+pub use request_signature::{Ec2Credentials, S3Credentials, sign_version_4};
 pub use tls::{ReloadableCert, client_config, server_config};
 pub use tokens::{FernetKeys, FernetTokens};
 pub use totp::TotpKey;

@@ -222,6 +222,13 @@ impl S3Credentials {
     }
 }
 
+/// What signs a text of version 4 in a scope `20261122/RegionOne/s3`, in hexadecimal digits; `None` if that is no scope. For
+/// clients: tests and measurements.
+pub fn sign_version_4(secret: &Secret<String>, scope: &str, text: &str) -> Option<String> {
+    let (key, _) = signing_key(&format!("{scope}/{V4_END}"), secret)?;
+    Some(hex(hmac::sign(&key, text.as_bytes()).as_ref()))
+}
+
 /// The key and the service of a scope `20261122/RegionOne/ec2/aws4_request`.
 fn signing_key<'s>(scope: &'s str, secret: &Secret<String>) -> Option<(hmac::Key, &'s str)> {
     let [date, region, service, V4_END] = scope.split('/').collect::<Vec<_>>()[..] else { return None };

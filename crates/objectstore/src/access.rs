@@ -15,7 +15,8 @@ use crate::ObjectStore;
 use crate::fault;
 use crate::record::Bucket;
 use crate::verbs::{
-    CREATE_BUCKET, DELETE_BUCKET, DELETE_OBJECT, GET_OBJECT, LIST_BUCKETS, PUT_OBJECT, SHOW_BUCKET, UPDATE_BUCKET,
+    CREATE_BUCKET, DELETE_BUCKET, DELETE_OBJECT, GET_OBJECT, LIST_BUCKETS, PUT_OBJECT, SHOW_BUCKET,
+    UPDATE_BUCKET,
 };
 
 /// What was decided of a request; operations take it from there.
@@ -64,15 +65,35 @@ pub fn verb(operation: &str) -> Option<Verb> {
         "ListBuckets" => LIST_BUCKETS,
         "CreateBucket" => CREATE_BUCKET,
         "DeleteBucket" => DELETE_BUCKET,
-        "HeadBucket" | "GetBucketLocation" | "ListObjects" | "ListObjectsV2" | "ListMultipartUploads"
-        | "ListObjectVersions" | "GetBucketVersioning" | "GetBucketCors" | "GetBucketTagging" | "GetBucketAcl"
-        | "GetBucketEncryption" | "GetBucketOwnershipControls" => SHOW_BUCKET,
+        "HeadBucket"
+        | "GetBucketLocation"
+        | "ListObjects"
+        | "ListObjectsV2"
+        | "ListMultipartUploads"
+        | "ListObjectVersions"
+        | "GetBucketVersioning"
+        | "GetBucketCors"
+        | "GetBucketTagging"
+        | "GetBucketAcl"
+        | "GetBucketEncryption"
+        | "GetBucketOwnershipControls" => SHOW_BUCKET,
         "PutBucketCors" | "DeleteBucketCors" | "PutBucketTagging" | "DeleteBucketTagging" => UPDATE_BUCKET,
-        "GetObject" | "HeadObject" | "GetObjectTagging" | "GetObjectAttributes" | "ListParts" | "GetObjectAcl" => {
-            GET_OBJECT
-        }
-        "PutObject" | "PostObject" | "CopyObject" | "CreateMultipartUpload" | "UploadPart" | "UploadPartCopy"
-        | "CompleteMultipartUpload" | "AbortMultipartUpload" | "PutObjectTagging" | "DeleteObjectTagging" => PUT_OBJECT,
+        "GetObject"
+        | "HeadObject"
+        | "GetObjectTagging"
+        | "GetObjectAttributes"
+        | "ListParts"
+        | "GetObjectAcl" => GET_OBJECT,
+        "PutObject"
+        | "PostObject"
+        | "CopyObject"
+        | "CreateMultipartUpload"
+        | "UploadPart"
+        | "UploadPartCopy"
+        | "CompleteMultipartUpload"
+        | "AbortMultipartUpload"
+        | "PutObjectTagging"
+        | "DeleteObjectTagging" => PUT_OBJECT,
         "DeleteObject" | "DeleteObjects" => DELETE_OBJECT,
         _ => return None,
     })
@@ -120,7 +141,10 @@ impl ObjectStore {
 }
 
 fn unknown_key() -> S3Error {
-    fault::error(S3ErrorCode::InvalidAccessKeyId, "The AWS Access Key Id you provided does not exist in our records.")
+    fault::error(
+        S3ErrorCode::InvalidAccessKeyId,
+        "The AWS Access Key Id you provided does not exist in our records.",
+    )
 }
 
 #[async_trait]
@@ -139,4 +163,3 @@ impl S3Access for ObjectStore {
         Ok(())
     }
 }
-

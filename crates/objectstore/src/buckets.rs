@@ -60,7 +60,9 @@ impl ObjectStore {
         check_name(&input.bucket)?;
         let wanted = input.create_bucket_configuration.and_then(|wanted| wanted.location_constraint);
         let region = &self.0.settings.region;
-        if wanted.is_some_and(|wanted| !wanted.as_str().is_empty() && wanted.as_str() != region && wanted.as_str() != "us-east-1") {
+        if wanted.is_some_and(|wanted| {
+            !wanted.as_str().is_empty() && wanted.as_str() != region && wanted.as_str() != "us-east-1"
+        }) {
             return Err(error(
                 S3ErrorCode::InvalidLocationConstraint,
                 format!("The specified location-constraint is not valid; this is {region}."),
@@ -123,8 +125,7 @@ impl ObjectStore {
         let bucket = decided.bucket()?.clone();
         let objects = keys::objects(&bucket.id);
         let view = self.0.store.view().map_err(|error| fault::of(&error))?;
-        let not_empty =
-            || error(S3ErrorCode::BucketNotEmpty, "The bucket you tried to delete is not empty");
+        let not_empty = || error(S3ErrorCode::BucketNotEmpty, "The bucket you tried to delete is not empty");
         if view.scan_prefix(&objects).map_err(|error| fault::of(&error))?.next().is_some() {
             return Err(not_empty());
         }
@@ -273,7 +274,12 @@ pub fn delete_parts(change: &mut hanse_logstore::Change<'_>, upload: &str) -> Re
 ///
 /// # Errors
 /// Internal if that does not read.
-pub fn add_usage(change: &mut hanse_logstore::Change<'_>, project: &str, objects: i64, bytes: i128) -> Result<()> {
+pub fn add_usage(
+    change: &mut hanse_logstore::Change<'_>,
+    project: &str,
+    objects: i64,
+    bytes: i128,
+) -> Result<()> {
     if objects == 0 && bytes == 0 {
         return Ok(());
     }
@@ -316,8 +322,24 @@ mod tests {
         }
         let too_long = "a".repeat(64);
         for name in [
-            "", "ab", too_long.as_str(), "Bucket", "my_bucket", "-abc", "abc-", ".abc", "abc.", "a..b", "a.-b", "a-.b",
-            "192.168.5.4", "xn--abc", "info", "v1", "a b", "büro",
+            "",
+            "ab",
+            too_long.as_str(),
+            "Bucket",
+            "my_bucket",
+            "-abc",
+            "abc-",
+            ".abc",
+            "abc.",
+            "a..b",
+            "a.-b",
+            "a-.b",
+            "192.168.5.4",
+            "xn--abc",
+            "info",
+            "v1",
+            "a b",
+            "büro",
         ] {
             assert!(check_name(name).is_err(), "{name}");
         }

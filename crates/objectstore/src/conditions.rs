@@ -115,7 +115,9 @@ mod tests {
 
     #[test]
     fn reading_follows_the_order_of_rfc_9110() {
-        let code = |conditions: Conditions| conditions.check_read(&head()).err().map(|error| error.code().as_str().to_owned());
+        let code = |conditions: Conditions| {
+            conditions.check_read(&head()).err().map(|error| error.code().as_str().to_owned())
+        };
         let none = Conditions::default;
         for (conditions, expected) in [
             (none(), None),

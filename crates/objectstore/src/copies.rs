@@ -8,12 +8,12 @@ use crate::access::Decided;
 use crate::buckets::current;
 use crate::conditions::{Conditions, time};
 use crate::fault::{self, error};
+use crate::keys;
 use crate::objects::{
     Put, check_meta, check_offered, encryption, etag, meta, no_such_key, put, refuse_version, show_checksum,
 };
 use crate::record::{Bucket, Head, Meta, Object, Rest};
 use crate::verbs::GET_OBJECT;
-use crate::keys;
 
 /// The largest object that is copied in one request. Source: S3 API Reference, CopyObject.
 const COPY_MAX: u64 = 5 << 30;

@@ -33,9 +33,9 @@ fn rule<'r>(
     rules.iter().find_map(|rule| {
         let allowed = rule.origins.iter().find(|pattern| matches(pattern, origin))?;
         let is_method = rule.methods.iter().any(|own| own == method);
-        let are_headers = headers.iter().all(|header| {
-            rule.headers.iter().any(|pattern| matches(&pattern.to_ascii_lowercase(), header))
-        });
+        let are_headers = headers
+            .iter()
+            .all(|header| rule.headers.iter().any(|pattern| matches(&pattern.to_ascii_lowercase(), header)));
         (is_method && are_headers).then_some((rule, allowed.as_str()))
     })
 }
@@ -82,8 +82,11 @@ impl ObjectStore {
         let method = text(headers, header::ACCESS_CONTROL_REQUEST_METHOD)
             .ok_or_else(|| bad("Invalid Access-Control-Request-Method: null"))?;
         let asked = text(headers, header::ACCESS_CONTROL_REQUEST_HEADERS).unwrap_or_default();
-        let asked: Vec<String> =
-            asked.split(',').map(|name| name.trim().to_ascii_lowercase()).filter(|name| !name.is_empty()).collect();
+        let asked: Vec<String> = asked
+            .split(',')
+            .map(|name| name.trim().to_ascii_lowercase())
+            .filter(|name| !name.is_empty())
+            .collect();
         // A bucket that is not there is answered as one without rules.
         let rules = self.rules(bucket)?;
         if rules.is_empty() {
@@ -144,7 +147,9 @@ impl ObjectStore {
         }
         let mut kept = Vec::new();
         for rule in rules {
-            if let Some(wrong) = rule.allowed_methods.iter().find(|method| !METHODS.contains(&method.as_str())) {
+            if let Some(wrong) =
+                rule.allowed_methods.iter().find(|method| !METHODS.contains(&method.as_str()))
+            {
                 return Err(error(
                     S3ErrorCode::InvalidRequest,
                     format!("Found unsupported HTTP method in CORS config. Unsupported method is {wrong}"),
@@ -175,7 +180,10 @@ impl ObjectStore {
         Ok(S3Response::new(dto::PutBucketCorsOutput {}))
     }
 
-    pub(crate) async fn delete_cors(&self, decided: Decided) -> S3Result<S3Response<dto::DeleteBucketCorsOutput>> {
+    pub(crate) async fn delete_cors(
+        &self,
+        decided: Decided,
+    ) -> S3Result<S3Response<dto::DeleteBucketCorsOutput>> {
         self.configure(&decided, |bucket| bucket.cors.clear()).await?;
         Ok(S3Response::with_status(dto::DeleteBucketCorsOutput {}, StatusCode::NO_CONTENT))
     }

@@ -104,9 +104,9 @@ impl DataKey {
     /// # Errors
     /// Internal if these are not the bytes that were encrypted.
     pub fn open<'b>(&self, frame: u64, is_last: bool, bytes: &'b mut [u8]) -> Result<&'b mut [u8]> {
-        self.0
-            .open_in_place(nonce(frame, is_last), Aad::empty(), bytes)
-            .map_err(|_| Error::internal("damaged: a frame of an object does not decrypt").named(hanse_logstore::DAMAGED))
+        self.0.open_in_place(nonce(frame, is_last), Aad::empty(), bytes).map_err(|_| {
+            Error::internal("damaged: a frame of an object does not decrypt").named(hanse_logstore::DAMAGED)
+        })
     }
 }
 

@@ -30,11 +30,13 @@ const BOUND: [&str; 2] = ["x-amz-content-sha256", "x-amz-date"];
 
 /// How a request proves who it is from.
 #[derive(Debug, PartialEq, Eq)]
-enum Proof<'r> {
+enum Proof {
     None,
-    /// The headers that are signed, in small letters.
-    Header(Vec<&'r str>),
-    Query(Vec<String>),
+    /// The headers that are signed, in small letters, and the credential's scope.
+    Signed {
+        headers: Vec<String>,
+        scope: String,
+    },
 }
 
 fn invalid(message: impl Into<String>) -> S3Error {
@@ -68,9 +70,10 @@ fn parameters(query: &str) -> S3Result<Vec<(String, String)>> {
         .collect()
 }
 
-fn proof<'r>(uri: &Uri, headers: &'r HeaderMap) -> S3Result<Proof<'r>> {
+fn proof(uri: &Uri, headers: &HeaderMap) -> S3Result<Proof> {
     let query = parameters(uri.query().unwrap_or_default())?;
-    let parameter = |wanted: &str| query.iter().find(|(name, _)| name.eq_ignore_ascii_case(wanted)).map(|(_, v)| v);
+    let parameter =
+        |wanted: &str| query.iter().find(|(name, _)| name.eq_ignore_ascii_case(wanted)).map(|(_, v)| v);
     for (index, (name, _)) in query.iter().enumerate() {
         let is_ours = name.to_ascii_lowercase().starts_with("x-amz-");
         if is_ours && query.iter().skip(index + 1).any(|(other, _)| other.eq_ignore_ascii_case(name)) {
@@ -80,7 +83,9 @@ fn proof<'r>(uri: &Uri, headers: &'r HeaderMap) -> S3Result<Proof<'r>> {
     if parameter("AWSAccessKeyId").is_some() || parameter("Signature").is_some() {
         return Err(version_2());
     }
-    let is_presigned = ["X-Amz-Signature", "X-Amz-Algorithm", "X-Amz-Credential"].iter().any(|name| parameter(name).is_some());
+    let is_presigned = ["X-Amz-Signature", "X-Amz-Algorithm", "X-Amz-Credential"]
+        .iter()
+        .any(|name| parameter(name).is_some());
     let header = match headers.get(AUTHORIZATION) {
         None => None,
         Some(value) => Some(value.to_str().map_err(|_| invalid("The authorization header is malformed."))?),
@@ -99,12 +104,14 @@ fn proof<'r>(uri: &Uri, headers: &'r HeaderMap) -> S3Result<Proof<'r>> {
             None => return wrong("X-Amz-Expires should be a number"),
             Some(0) => return wrong("X-Amz-Expires must be positive"),
             Some(seconds) if seconds > EXPIRES_MAX => {
-                return wrong("X-Amz-Expires must be less than a week (in seconds); that is, the given X-Amz-Expires must be less than 604800 seconds");
+                return wrong(
+                    "X-Amz-Expires must be less than a week (in seconds); that is, the given X-Amz-Expires must be less than 604800 seconds",
+                );
             }
             Some(_) => {}
         }
-        let signed = parameter("X-Amz-SignedHeaders").map(String::as_str).unwrap_or_default();
-        return Ok(Proof::Query(signed.split(';').map(str::to_ascii_lowercase).collect()));
+        let text = |name: &str| parameter(name).cloned().unwrap_or_default();
+        return Ok(signed(&text("X-Amz-SignedHeaders"), &text("X-Amz-Credential")));
     }
     let Some(header) = header else { return Ok(Proof::None) };
     if header.starts_with("AWS ") {
@@ -113,12 +120,29 @@ fn proof<'r>(uri: &Uri, headers: &'r HeaderMap) -> S3Result<Proof<'r>> {
     let Some(fields) = header.strip_prefix("AWS4-HMAC-SHA256") else {
         return Err(error(S3ErrorCode::InvalidArgument, "Unsupported Authorization Type"));
     };
-    let signed = fields
-        .split(',')
-        .map(str::trim)
-        .find_map(|field| field.strip_prefix("SignedHeaders="))
-        .ok_or_else(|| error(S3ErrorCode::AuthorizationHeaderMalformed, "The authorization header has no SignedHeaders."))?;
-    Ok(Proof::Header(signed.split(';').collect()))
+    let field = |name: &str| fields.split(',').map(str::trim).find_map(|field| field.strip_prefix(name));
+    let malformed = |what: &str| {
+        error(S3ErrorCode::AuthorizationHeaderMalformed, format!("The authorization header has no {what}."))
+    };
+    Ok(signed(
+        field("SignedHeaders=").ok_or_else(|| malformed("SignedHeaders"))?,
+        field("Credential=").ok_or_else(|| malformed("Credential"))?,
+    ))
+}
+
+fn signed(headers: &str, scope: &str) -> Proof {
+    Proof::Signed {
+        headers: headers.split(';').map(str::to_ascii_lowercase).collect(),
+        scope: scope.to_owned(),
+    }
+}
+
+/// Whether the region is one that signatures are checked in: any in small letters. Of a credential
+/// `<access key>/<date>/<region>/s3/aws4_request`, where an access key may have slashes.
+fn has_region(scope: &str) -> bool {
+    let region = scope.rsplit('/').nth(2).unwrap_or_default();
+    !region.is_empty()
+        && region.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
 }
 
 fn version_2() -> S3Error {
@@ -129,7 +153,7 @@ fn version_2() -> S3Error {
 ///
 /// # Errors
 /// `InvalidRequest`, `AccessDenied` and others that say what is wrong.
-pub fn check(uri: &Uri, headers: &HeaderMap) -> S3Result<()> {
+pub fn check(uri: &Uri, headers: &HeaderMap, region: &str) -> S3Result<()> {
     if uri.path().len() + uri.query().map_or(0, str::len) > URI_MAX {
         return Err(error(S3ErrorCode::InvalidURI, "The URI is too long."));
     }
@@ -141,14 +165,22 @@ pub fn check(uri: &Uri, headers: &HeaderMap) -> S3Result<()> {
         }
     }
     if headers.contains_key("x-amz-security-token") {
-        return Err(error(S3ErrorCode::InvalidToken, "The provided token is malformed or otherwise invalid."));
+        return Err(error(
+            S3ErrorCode::InvalidToken,
+            "The provided token is malformed or otherwise invalid.",
+        ));
     }
-    let signed: Vec<String> = match proof(uri, headers)? {
-        // Such a request can do nothing but what anybody may.
-        Proof::None => return Ok(()),
-        Proof::Header(signed) => signed.into_iter().map(str::to_ascii_lowercase).collect(),
-        Proof::Query(signed) => signed,
-    };
+    // Such a request can do nothing but what anybody may.
+    let Proof::Signed { headers: signed, scope } = proof(uri, headers)? else { return Ok(()) };
+    if !has_region(&scope) {
+        let named = scope.rsplit('/').nth(2).unwrap_or_default();
+        return Err(error(
+            S3ErrorCode::AuthorizationHeaderMalformed,
+            format!(
+                "The authorization header is malformed; the region '{named}' is wrong; expecting '{region}'"
+            ),
+        ));
+    }
     let is_signed = |name: &str| signed.iter().any(|own| own == name);
     if !is_signed("host") {
         return Err(error(S3ErrorCode::AccessDenied, "The host header must be signed."));
@@ -161,7 +193,10 @@ pub fn check(uri: &Uri, headers: &HeaderMap) -> S3Result<()> {
     if !unsigned.is_empty() {
         return Err(error(
             S3ErrorCode::AccessDenied,
-            format!("There were headers present in the request which were not signed: {}", unsigned.join(", ")),
+            format!(
+                "There were headers present in the request which were not signed: {}",
+                unsigned.join(", ")
+            ),
         ));
     }
     Ok(())
@@ -169,7 +204,10 @@ pub fn check(uri: &Uri, headers: &HeaderMap) -> S3Result<()> {
 
 /// The bucket that a request is about, as it stands in the host's name or at the beginning of the path.
 pub fn bucket(uri: &Uri, headers: &HeaderMap, domain: Option<&str>) -> Option<String> {
-    let host = headers.get(HOST).and_then(|host| host.to_str().ok()).or(uri.authority().map(http::uri::Authority::as_str));
+    let host = headers
+        .get(HOST)
+        .and_then(|host| host.to_str().ok())
+        .or(uri.authority().map(http::uri::Authority::as_str));
     if let (Some(host), Some(domain)) = (host, domain)
         && let Some(bucket) = virtual_bucket(host, domain)
     {
@@ -180,7 +218,10 @@ pub fn bucket(uri: &Uri, headers: &HeaderMap, domain: Option<&str>) -> Option<St
 
 /// The bucket in a host's name; `None` if it is the domain itself or another name.
 pub fn virtual_bucket(host: &str, domain: &str) -> Option<String> {
-    let host = host.rsplit_once(':').filter(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit())).map_or(host, |(host, _)| host);
+    let host = host
+        .rsplit_once(':')
+        .filter(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit()))
+        .map_or(host, |(host, _)| host);
     let host = host.to_ascii_lowercase();
     host.strip_suffix(domain)?.strip_suffix('.').filter(|bucket| !bucket.is_empty()).map(str::to_owned)
 }
@@ -189,7 +230,7 @@ pub fn virtual_bucket(host: &str, domain: &str) -> Option<String> {
 mod tests {
     use super::*;
 
-    const SIGNED: &str = "AWS4-HMAC-SHA256 Credential=a/20261129/r/s3/aws4_request, SignedHeaders=host;x-amz-date;x-amz-acl, Signature=00";
+    const SIGNED: &str = "AWS4-HMAC-SHA256 Credential=a/b/20261129/r/s3/aws4_request, SignedHeaders=host;x-amz-date;x-amz-acl, Signature=00";
 
     fn headers(pairs: &[(&str, &str)]) -> HeaderMap {
         let mut map = HeaderMap::new();
@@ -200,20 +241,34 @@ mod tests {
     }
 
     fn code(uri: &str, pairs: &[(&str, &str)]) -> Option<String> {
-        check(&uri.parse().unwrap(), &headers(pairs)).err().map(|error| error.code().as_str().to_owned())
+        check(&uri.parse().unwrap(), &headers(pairs), "regionone")
+            .err()
+            .map(|error| error.code().as_str().to_owned())
     }
 
     #[test]
     fn a_header_that_nobody_signed_is_refused() {
-        let base = [("host", "s3"), ("authorization", SIGNED), ("x-amz-date", "d"), ("x-amz-content-sha256", "UNSIGNED-PAYLOAD")];
+        let base = [
+            ("host", "s3"),
+            ("authorization", SIGNED),
+            ("x-amz-date", "d"),
+            ("x-amz-content-sha256", "UNSIGNED-PAYLOAD"),
+        ];
         assert_eq!(code("/b/k", &base), None);
         assert_eq!(code("/b/k", &[&base[..], &[("x-amz-acl", "private")]].concat()), None);
         for name in ["x-amz-copy-source", "x-amz-meta-a", "x-amz-tagging", "x-amz-server-side-encryption"] {
-            assert_eq!(code("/b/k", &[&base[..], &[(name, "x")]].concat()).unwrap(), "AccessDenied", "{name}");
+            assert_eq!(
+                code("/b/k", &[&base[..], &[(name, "x")]].concat()).unwrap(),
+                "AccessDenied",
+                "{name}"
+            );
         }
-        let presigned = "/b/k?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=a&X-Amz-Date=d&X-Amz-Expires=60&X-Amz-SignedHeaders=host&X-Amz-Signature=00";
+        let presigned = "/b/k?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=a/20261129/r/s3/aws4_request&X-Amz-Date=d&X-Amz-Expires=60&X-Amz-SignedHeaders=host&X-Amz-Signature=00";
         assert_eq!(code(presigned, &[("host", "s3")]), None);
-        assert_eq!(code(presigned, &[("host", "s3"), ("x-amz-copy-source", "/other/k")]).unwrap(), "AccessDenied");
+        assert_eq!(
+            code(presigned, &[("host", "s3"), ("x-amz-copy-source", "/other/k")]).unwrap(),
+            "AccessDenied"
+        );
         let too_long = presigned.replace("=60", "=604801");
         assert_eq!(code(&too_long, &[("host", "s3")]).unwrap(), "AuthorizationQueryParametersError");
         let no_host = presigned.replace("Headers=host", "Headers=range");
@@ -229,9 +284,20 @@ mod tests {
             assert_eq!(code("/", &pairs).unwrap(), "InvalidRequest", "{name}");
         }
         assert_eq!(code("/", &[("host", "s3"), ("authorization", "AWS a:b")]).unwrap(), "InvalidRequest");
-        assert_eq!(code("/b/k?AWSAccessKeyId=a&Signature=b&Expires=1", &[("host", "s3")]).unwrap(), "InvalidRequest");
+        assert_eq!(
+            code("/b/k?AWSAccessKeyId=a&Signature=b&Expires=1", &[("host", "s3")]).unwrap(),
+            "InvalidRequest"
+        );
         assert_eq!(code("/", &[("host", "s3"), ("authorization", "Basic YTpi")]).unwrap(), "InvalidArgument");
-        assert_eq!(code("/", &[("host", "s3"), ("authorization", "AWS4-HMAC-SHA256 x")]).unwrap(), "AuthorizationHeaderMalformed");
+        assert_eq!(
+            code("/", &[("host", "s3"), ("authorization", "AWS4-HMAC-SHA256 x")]).unwrap(),
+            "AuthorizationHeaderMalformed"
+        );
+        let capital = SIGNED.replace("/r/", "/RegionOne/");
+        assert_eq!(
+            code("/", &[("host", "s3"), ("authorization", &capital)]).unwrap(),
+            "AuthorizationHeaderMalformed"
+        );
         let both = "/?X-Amz-Signature=1";
         assert_eq!(code(both, &[("host", "s3"), ("authorization", SIGNED)]).unwrap(), "InvalidArgument");
         assert_eq!(code("/?a=%zz", &[("host", "s3")]).unwrap(), "InvalidURI");
@@ -242,7 +308,9 @@ mod tests {
 
     #[test]
     fn the_bucket_stands_in_the_host_or_in_the_path() {
-        let of = |uri: &str, host: &str| bucket(&uri.parse().unwrap(), &headers(&[("host", host)]), Some("s3.example.org"));
+        let of = |uri: &str, host: &str| {
+            bucket(&uri.parse().unwrap(), &headers(&[("host", host)]), Some("s3.example.org"))
+        };
         assert_eq!(of("/k", "bu.cket.s3.example.org:8444").unwrap(), "bu.cket");
         assert_eq!(of("/bucket/k", "s3.example.org").unwrap(), "bucket");
         assert_eq!(of("/bucket/k", "127.0.0.1:8444").unwrap(), "bucket");

@@ -67,7 +67,11 @@ impl Sealer {
             let room = FRAME - self.frame.len();
             let (now, later) = bytes.split_at(room.min(bytes.len()));
             if self.frame.capacity() == 0 {
-                self.frame.reserve_exact(if later.is_empty() && self.number == 0 { now.len() + TAG } else { FRAME + TAG });
+                self.frame.reserve_exact(if later.is_empty() && self.number == 0 {
+                    now.len() + TAG
+                } else {
+                    FRAME + TAG
+                });
             }
             self.frame.extend_from_slice(now);
             bytes = later;
@@ -147,7 +151,10 @@ fn compare(
 ) -> S3Result<()> {
     use base64::Engine as _;
     let bad = |what: &str| {
-        fault::error(S3ErrorCode::BadDigest, format!("The {what} you specified did not match what we received."))
+        fault::error(
+            S3ErrorCode::BadDigest,
+            format!("The {what} you specified did not match what we received."),
+        )
     };
     let md5 = base64::engine::general_purpose::STANDARD.encode(md5);
     if claimed.md5.as_ref().is_some_and(|claimed| *claimed != md5) {
@@ -187,7 +194,10 @@ fn broken_body(error: &(dyn std::error::Error + 'static)) -> S3Error {
             "The request signature we calculated does not match the signature you provided.",
         )
     } else if said.contains("TimedOut") || said.contains("timed out") || said.contains("timeout") {
-        (S3ErrorCode::RequestTimeout, "Your socket connection to the server was not read from or written to in time.")
+        (
+            S3ErrorCode::RequestTimeout,
+            "Your socket connection to the server was not read from or written to in time.",
+        )
     } else {
         (
             S3ErrorCode::IncompleteBody,

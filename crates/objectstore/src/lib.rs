@@ -57,7 +57,7 @@ pub struct Deps {
 /// How it is reached, and what clients may take.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// What `GetBucketLocation` says.
+    /// What `GetBucketLocation` says: in small letters, whatever the catalog calls it, since `s3s` knows no others.
     pub region: String,
     /// Below which each bucket has a name of its own.
     pub domain: Option<String>,
@@ -76,7 +76,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Settings {
         Settings {
-            region: "RegionOne".to_owned(),
+            region: "regionone".to_owned(),
             domain: None,
             connections: 4096,
             handshake: Duration::from_secs(10),
@@ -104,8 +104,11 @@ struct Inner {
 impl ObjectStore {
     /// # Errors
     /// 400 if the domain is none.
-    pub fn new(deps: Deps, settings: Settings) -> Result<ObjectStore> {
+    pub fn new(deps: Deps, mut settings: Settings) -> Result<ObjectStore> {
         server::check_domain(settings.domain.as_deref())?;
+        let plain =
+            |letter: char| if letter.is_ascii_alphanumeric() { letter.to_ascii_lowercase() } else { '-' };
+        settings.region = settings.region.chars().map(plain).collect();
         Ok(ObjectStore(Arc::new(Inner {
             projects: ProjectKeys::new(deps.store.clone(), deps.master),
             cx: deps.cx,

@@ -91,7 +91,10 @@ pub fn page<T>(
     if !after.is_empty() {
         // A common prefix that was shown ended a page with all that it stands for.
         let is_prefix = delimiter.is_some_and(|delimiter| {
-            after.get(prefix.len()..).is_some_and(|rest| after.starts_with(prefix) && rest.find(delimiter).is_some_and(|at| at + delimiter.len() == rest.len()))
+            after.get(prefix.len()..).is_some_and(|rest| {
+                after.starts_with(prefix)
+                    && rest.find(delimiter).is_some_and(|at| at + delimiter.len() == rest.len())
+            })
         });
         let place = [start.as_slice(), after.as_bytes()].concat();
         let from = if is_prefix { behind(&place) } else { [&place[..], b"\0"].concat() };
@@ -108,7 +111,8 @@ pub fn page<T>(
             break;
         }
         let rest = key.get(prefix.len()..).unwrap_or_default();
-        let common = delimiter.and_then(|delimiter| rest.find(delimiter).map(|at| prefix.len() + at + delimiter.len()));
+        let common = delimiter
+            .and_then(|delimiter| rest.find(delimiter).map(|at| prefix.len() + at + delimiter.len()));
         match common.and_then(|end| key.get(..end)) {
             Some(common) => {
                 scan.seek(&behind(&[start.as_slice(), common.as_bytes()].concat()))?;
@@ -128,7 +132,10 @@ pub fn most(asked: Option<i32>) -> S3Result<i32> {
     match asked {
         None => Ok(PAGE),
         Some(asked) if asked >= 0 => Ok(asked.min(PAGE)),
-        Some(_) => Err(error(S3ErrorCode::InvalidArgument, "Argument maxKeys must be an integer between 0 and 2147483647")),
+        Some(_) => Err(error(
+            S3ErrorCode::InvalidArgument,
+            "Argument maxKeys must be an integer between 0 and 2147483647",
+        )),
     }
 }
 
@@ -142,7 +149,9 @@ pub fn encoder(encoding: Option<&dto::EncodingType>) -> S3Result<fn(&str) -> Str
             let mut out = String::with_capacity(text.len());
             for byte in text.bytes() {
                 match byte {
-                    b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'/' | b'*' => out.push(char::from(byte)),
+                    b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'/' | b'*' => {
+                        out.push(char::from(byte))
+                    }
                     b' ' => out.push('+'),
                     _ => out.push_str(&format!("%{byte:02X}")),
                 }
@@ -197,12 +206,14 @@ impl ObjectStore {
     ) -> S3Result<S3Response<dto::ListObjectsOutput>> {
         let most = most(input.max_keys)?;
         let encode = encoder(input.encoding_type.as_ref())?;
-        let (prefix, after) = (input.prefix.as_deref().unwrap_or_default(), input.marker.as_deref().unwrap_or_default());
+        let (prefix, after) =
+            (input.prefix.as_deref().unwrap_or_default(), input.marker.as_deref().unwrap_or_default());
         let page = self.objects(decided, prefix, input.delimiter.as_deref(), after, most)?;
         let (is_truncated, last) = (page.is_truncated, page.last());
         let (ones, prefixes) = page.split();
         let owner = owner(&decided.project_id);
-        let contents = ones.iter().map(|(key, head)| object(key, head, Some(owner.clone()), encode)).collect();
+        let contents =
+            ones.iter().map(|(key, head)| object(key, head, Some(owner.clone()), encode)).collect();
         Ok(S3Response::new(dto::ListObjectsOutput {
             name: Some(input.bucket),
             prefix: Some(encode(prefix)),
@@ -233,9 +244,12 @@ impl ObjectStore {
             .as_deref()
             .map(|token| {
                 let bytes = BASE64.decode(token).ok();
-                bytes.and_then(|bytes| String::from_utf8(bytes).ok()).filter(|key| !key.is_empty()).ok_or_else(|| {
-                    error(S3ErrorCode::InvalidArgument, "The continuation token provided is incorrect")
-                })
+                bytes
+                    .and_then(|bytes| String::from_utf8(bytes).ok())
+                    .filter(|key| !key.is_empty())
+                    .ok_or_else(|| {
+                        error(S3ErrorCode::InvalidArgument, "The continuation token provided is incorrect")
+                    })
             })
             .transpose()?;
         let after = from_token.as_deref().or(input.start_after.as_deref()).unwrap_or_default();
@@ -287,7 +301,9 @@ impl ObjectStore {
             e_tag: Some(etag(&head)),
             last_modified: Some(time(head.modified_at)),
             size: i64::try_from(head.size).ok(),
-            storage_class: Some(dto::ObjectVersionStorageClass::from_static(dto::ObjectVersionStorageClass::STANDARD)),
+            storage_class: Some(dto::ObjectVersionStorageClass::from_static(
+                dto::ObjectVersionStorageClass::STANDARD,
+            )),
             owner: Some(owner.clone()),
             ..Default::default()
         };

@@ -15,7 +15,9 @@ use crate::conditions::{Conditions, time};
 use crate::fault::{self, error};
 use crate::intake::{Sealer, Taken, hex};
 use crate::lists::{Wanted, common_prefixes, encoder, most, page};
-use crate::objects::{Put, check_meta, check_offered, checksum_type, encryption, etag, meta, put, show_checksum};
+use crate::objects::{
+    Put, check_meta, check_offered, checksum_type, encryption, etag, meta, put, show_checksum,
+};
 use crate::outgoing::Opener;
 use crate::record::{self, Bucket, Checksum, Head, Object, Part, Rest, Upload};
 use crate::sums::{Algorithm, Sum};
@@ -95,7 +97,12 @@ impl ObjectStore {
                     "Checksums of whole objects are not offered for uploads in parts.",
                 ));
             }
-            Some(_) => return Err(error(S3ErrorCode::InvalidRequest, "Value for x-amz-checksum-type header is invalid.")),
+            Some(_) => {
+                return Err(error(
+                    S3ErrorCode::InvalidRequest,
+                    "Value for x-amz-checksum-type header is invalid.",
+                ));
+            }
         };
         let bucket = decided.bucket()?.clone();
         let id = decided.cx.hex_id();
@@ -146,7 +153,14 @@ impl ObjectStore {
     }
 
     /// Makes a part of what has come in.
-    async fn put_part(&self, decided: &Decided, key: String, id: String, number: i32, taken: Taken) -> S3Result<Part> {
+    async fn put_part(
+        &self,
+        decided: &Decided,
+        key: String,
+        id: String,
+        number: i32,
+        taken: Taken,
+    ) -> S3Result<Part> {
         let bucket = decided.bucket()?.clone();
         let part = Part {
             modified_at: decided.cx.now().0,
@@ -354,7 +368,9 @@ impl ObjectStore {
                     return Ok((parts, true));
                 }
                 let part: Part = record::from_json(&found.value)?;
-                let number = place.get(place.len().saturating_sub(5)..).and_then(|digits| std::str::from_utf8(digits).ok());
+                let number = place
+                    .get(place.len().saturating_sub(5)..)
+                    .and_then(|digits| std::str::from_utf8(digits).ok());
                 let mut shown = dto::Part {
                     part_number: number.and_then(|digits| digits.parse().ok()),
                     e_tag: Some(dto::ETag::Strong(part.etag)),
@@ -428,11 +444,12 @@ impl ObjectStore {
                 })
             })
             .collect();
-        let (next_key, next_id) = match last.as_deref().map(|last| (last, keys::split_upload(last.as_bytes()))) {
-            Some((_, Some((key, id)))) => (Some(encode(key)), Some(id.to_owned())),
-            Some((prefix, None)) => (Some(encode(prefix)), None),
-            None => (None, None),
-        };
+        let (next_key, next_id) =
+            match last.as_deref().map(|last| (last, keys::split_upload(last.as_bytes()))) {
+                Some((_, Some((key, id)))) => (Some(encode(key)), Some(id.to_owned())),
+                Some((prefix, None)) => (Some(encode(prefix)), None),
+                None => (None, None),
+            };
         Ok(S3Response::new(dto::ListMultipartUploadsOutput {
             bucket: Some(input.bucket),
             prefix: Some(encode(prefix)),
@@ -460,7 +477,8 @@ fn range(text: &str, size: u64) -> S3Result<std::ops::Range<u64>> {
              offsets of the first and last bytes to copy",
         )
     };
-    let (first, last) = text.strip_prefix("bytes=").and_then(|range| range.split_once('-')).ok_or_else(wrong)?;
+    let (first, last) =
+        text.strip_prefix("bytes=").and_then(|range| range.split_once('-')).ok_or_else(wrong)?;
     let (first, last): (u64, u64) = (first.parse().map_err(|_| wrong())?, last.parse().map_err(|_| wrong())?);
     if first > last {
         return Err(wrong());
@@ -506,7 +524,8 @@ impl Completing {
             let bytes: Vec<u8> = digits.filter_map(|pair| u8::from_str_radix(pair, 16).ok()).collect();
             md5.update(bytes);
         }
-        let algorithm = upload.algorithm.as_deref().and_then(Algorithm::named).filter(|_| upload.is_composite);
+        let algorithm =
+            upload.algorithm.as_deref().and_then(Algorithm::named).filter(|_| upload.is_composite);
         let object = Object {
             head: Head {
                 modified_at: self.now,
@@ -533,15 +552,13 @@ impl Completing {
 
     /// The parts that the client lists, with their payloads.
     #[expect(clippy::type_complexity, reason = "an error of the store, or one of the client")]
-    fn parts(
-        &self,
-        change: &Change<'_>,
-    ) -> Result<S3Result<(Vec<Part>, Vec<hanse_logstore::PayloadId>)>> {
+    fn parts(&self, change: &Change<'_>) -> Result<S3Result<(Vec<Part>, Vec<hanse_logstore::PayloadId>)>> {
         let (mut parts, mut payloads, mut before) = (Vec::new(), Vec::new(), 0);
         for (index, listed) in self.listed.iter().enumerate() {
             let number = listed.part_number.unwrap_or(0);
             if number <= before {
-                let message = "The list of parts was not in ascending order. Parts must be ordered by part number.";
+                let message =
+                    "The list of parts was not in ascending order. Parts must be ordered by part number.";
                 return Ok(Err(error(S3ErrorCode::InvalidPartOrder, message)));
             }
             before = number;

@@ -46,7 +46,10 @@ pub fn check_offered(headers: &HeaderMap) -> S3Result<()> {
     for (name, _) in headers {
         match name.as_str() {
             name if name.starts_with("x-amz-grant-") => {
-                return Err(error(S3ErrorCode::AccessControlListNotSupported, "The bucket does not allow ACLs"));
+                return Err(error(
+                    S3ErrorCode::AccessControlListNotSupported,
+                    "The bucket does not allow ACLs",
+                ));
             }
             name if name.contains("server-side-encryption-customer") => {
                 return missing("Encryption with a key of the client's own");
@@ -61,12 +64,17 @@ pub fn check_offered(headers: &HeaderMap) -> S3Result<()> {
         None | Some("AES256") => {}
         Some("aws:kms" | "aws:kms:dsse") => return missing("Encryption with a key of a key manager"),
         Some(_) => {
-            return Err(error(S3ErrorCode::InvalidArgument, "The encryption method specified is not supported"));
+            return Err(error(
+                S3ErrorCode::InvalidArgument,
+                "The encryption method specified is not supported",
+            ));
         }
     }
     match text("x-amz-storage-class") {
         None | Some("STANDARD") => Ok(()),
-        Some(_) => Err(error(S3ErrorCode::InvalidStorageClass, "The storage class you specified is not valid")),
+        Some(_) => {
+            Err(error(S3ErrorCode::InvalidStorageClass, "The storage class you specified is not valid"))
+        }
     }
 }
 
@@ -91,8 +99,11 @@ pub(crate) use meta;
 
 /// `aws-chunked` is how it came, and not what it is.
 pub fn without_chunked(encoding: &str) -> Option<String> {
-    let rest: Vec<&str> =
-        encoding.split(',').map(str::trim).filter(|part| !part.is_empty() && *part != "aws-chunked").collect();
+    let rest: Vec<&str> = encoding
+        .split(',')
+        .map(str::trim)
+        .filter(|part| !part.is_empty() && *part != "aws-chunked")
+        .collect();
     (!rest.is_empty()).then(|| rest.join(","))
 }
 
@@ -138,13 +149,15 @@ macro_rules! show_meta {
         output.content_disposition = meta.content_disposition.clone();
         output.content_encoding = meta.content_encoding.clone();
         output.content_language = meta.content_language.clone();
-        output.expires = meta.expires.map(|at| crate::conditions::time(hanse_core::Timestamp::from_seconds(at)));
+        output.expires =
+            meta.expires.map(|at| crate::conditions::time(hanse_core::Timestamp::from_seconds(at)));
         output.metadata = Some(meta.user.clone().into_iter().collect());
     }};
 }
 
 pub fn checksum_type(checksum: &Checksum) -> dto::ChecksumType {
-    let name = if checksum.is_composite { dto::ChecksumType::COMPOSITE } else { dto::ChecksumType::FULL_OBJECT };
+    let name =
+        if checksum.is_composite { dto::ChecksumType::COMPOSITE } else { dto::ChecksumType::FULL_OBJECT };
     dto::ChecksumType::from_static(name)
 }
 
@@ -228,7 +241,8 @@ impl ObjectStore {
             };
             error(code, refused.message())
         })?;
-        let project = self.0.projects.of(&decided.cx, &decided.project_id).await.map_err(|e| fault::of(&e))?;
+        let project =
+            self.0.projects.of(&decided.cx, &decided.project_id).await.map_err(|e| fault::of(&e))?;
         intake::take(&decided.cx, &self.0.store, &project, body, &claimed, trailers).await
     }
 
@@ -262,7 +276,8 @@ impl ObjectStore {
         self.0
             .store
             .write(move |change| {
-                let payloads: Vec<PayloadId> = staged.map(|staged| change.attach(staged)).into_iter().collect();
+                let payloads: Vec<PayloadId> =
+                    staged.map(|staged| change.attach(staged)).into_iter().collect();
                 put(change, &bucket, &key, &put_in, &payloads, &conditions)
             })
             .await
@@ -328,7 +343,8 @@ impl ObjectStore {
         };
         conditions.check_read(head)?;
         let range = wanted(&found.object, input.range.as_ref(), input.part_number)?;
-        let project = self.0.projects.of(&decided.cx, &decided.project_id).await.map_err(|e| fault::of(&e))?;
+        let project =
+            self.0.projects.of(&decided.cx, &decided.project_id).await.map_err(|e| fault::of(&e))?;
         let whole = range.clone().unwrap_or(0..head.size);
         let length = whole.end - whole.start;
         let (start, end) = (whole.start, whole.end);
@@ -341,7 +357,9 @@ impl ObjectStore {
             accept_ranges: Some("bytes".to_owned()),
             body: Some(body.map_err(|error| fault::of(&error))?),
             content_length: i64::try_from(length).ok(),
-            content_range: range.as_ref().map(|_| format!("bytes {start}-{}/{}", end.saturating_sub(1), head.size)),
+            content_range: range
+                .as_ref()
+                .map(|_| format!("bytes {start}-{}/{}", end.saturating_sub(1), head.size)),
             e_tag: Some(etag(head)),
             last_modified: Some(time(head.modified_at)),
             server_side_encryption: encryption(),
@@ -423,7 +441,12 @@ impl ObjectStore {
     }
 
     /// Deletes an object; that none is there is no error.
-    pub(crate) async fn delete(&self, bucket: Arc<Bucket>, key: String, conditions: Conditions) -> S3Result<()> {
+    pub(crate) async fn delete(
+        &self,
+        bucket: Arc<Bucket>,
+        key: String,
+        conditions: Conditions,
+    ) -> S3Result<()> {
         let deleted = self
             .0
             .store
@@ -471,10 +494,8 @@ impl ObjectStore {
         }
         let (mut deleted, mut errors) = (Vec::new(), Vec::new());
         let pending = input.delete.objects.into_iter().map(async |object| {
-            let conditions = Conditions {
-                if_match: object.e_tag.map(dto::ETagCondition::ETag),
-                ..Conditions::default()
-            };
+            let conditions =
+                Conditions { if_match: object.e_tag.map(dto::ETagCondition::ETag), ..Conditions::default() };
             let done = match refuse_version(object.version_id.as_deref()) {
                 Ok(()) => self.delete(bucket.clone(), object.key.clone(), conditions).await,
                 Err(error) => Err(error),
@@ -525,21 +546,21 @@ pub fn refuse_version(id: Option<&str>) -> S3Result<()> {
 fn wanted(object: &Object, range: Option<&dto::Range>, part: Option<i32>) -> S3Result<Option<Range<u64>>> {
     let unsatisfiable = || error(S3ErrorCode::InvalidRange, "The requested range is not satisfiable");
     match (range, part) {
-        (Some(_), Some(_)) => {
-            Err(error(S3ErrorCode::InvalidRequest, "Cannot specify both Range header and partNumber query parameter"))
-        }
+        (Some(_), Some(_)) => Err(error(
+            S3ErrorCode::InvalidRequest,
+            "Cannot specify both Range header and partNumber query parameter",
+        )),
         (None, None) => Ok(None),
         (Some(range), None) => range.check(object.head.size).map(Some).map_err(|_| unsatisfiable()),
         (None, Some(number)) => {
             let index = usize::try_from(number).ok().and_then(|number| number.checked_sub(1));
-            let index = index.ok_or_else(|| error(S3ErrorCode::InvalidArgument, "Part number must be at least 1"))?;
+            let index =
+                index.ok_or_else(|| error(S3ErrorCode::InvalidArgument, "Part number must be at least 1"))?;
             let pieces = &object.rest.pieces;
-            let piece = pieces
-                .get(index)
-                .ok_or_else(|| {
-                    let status = http::StatusCode::RANGE_NOT_SATISFIABLE;
-                    fault::named("InvalidPartNumber", status, "The requested partnumber is not satisfiable")
-                })?;
+            let piece = pieces.get(index).ok_or_else(|| {
+                let status = http::StatusCode::RANGE_NOT_SATISFIABLE;
+                fault::named("InvalidPartNumber", status, "The requested partnumber is not satisfiable")
+            })?;
             let start: u64 = pieces.iter().take(index).map(|piece| piece.size).sum();
             Ok(Some(start..start + piece.size))
         }

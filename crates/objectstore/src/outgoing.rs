@@ -80,9 +80,10 @@ impl Opener {
     }
 
     pub fn into_stream(self) -> BoxStream<'static, Result<Bytes>> {
-        stream::try_unfold(self, |mut opener| async move {
-            Ok(opener.next().await?.map(|bytes| (bytes, opener)))
-        })
+        stream::try_unfold(
+            self,
+            |mut opener| async move { Ok(opener.next().await?.map(|bytes| (bytes, opener))) },
+        )
         .boxed()
     }
 }

@@ -217,7 +217,11 @@ mod tests {
     #[test]
     fn an_object_is_read_as_it_was_written_and_damage_is_an_error() {
         let object = Object {
-            head: Head { modified_at: Timestamp(17), size: 1 << 40, etag: "d41d8cd98f00b204e9800998ecf8427e-7".to_owned() },
+            head: Head {
+                modified_at: Timestamp(17),
+                size: 1 << 40,
+                etag: "d41d8cd98f00b204e9800998ecf8427e-7".to_owned(),
+            },
             rest: Rest {
                 meta: Meta {
                     content_type: Some("text/plain".to_owned()),

@@ -84,7 +84,12 @@ impl ObjectStore {
 
     /// Serves until `stop` is cancelled; then running requests have ten seconds to end. Without `tls` in plain text,
     /// which is for a proxy on the same machine.
-    pub async fn serve(self, socket: TcpListener, tls: Option<Arc<rustls::ServerConfig>>, stop: CancellationToken) {
+    pub async fn serve(
+        self,
+        socket: TcpListener,
+        tls: Option<Arc<rustls::ServerConfig>>,
+        stop: CancellationToken,
+    ) {
         let settings = &self.0.settings;
         let tls = tls.map(TlsAcceptor::from);
         let permits = Arc::new(Semaphore::new(settings.connections));
@@ -121,7 +126,12 @@ impl ObjectStore {
                 self.0.metrics.refused();
                 continue;
             };
-            let connection = Connection { store: self.clone(), service: service.clone(), peer: peer.ip(), _permit: permit };
+            let connection = Connection {
+                store: self.clone(),
+                service: service.clone(),
+                peer: peer.ip(),
+                _permit: permit,
+            };
             let (builder, tls, watcher) = (builder.clone(), tls.clone(), graceful.watcher());
             tokio::spawn(connection.run(stream, tls, builder, watcher));
         }
@@ -139,7 +149,8 @@ impl ObjectStore {
         let silence = self.0.settings.silence;
         let is_head = parts.method == Method::HEAD;
         let bucket = front::bucket(&parts.uri, &parts.headers, self.0.settings.domain.as_deref());
-        let origin = parts.headers.get(header::ORIGIN).and_then(|origin| origin.to_str().ok()).map(str::to_owned);
+        let origin =
+            parts.headers.get(header::ORIGIN).and_then(|origin| origin.to_str().ok()).map(str::to_owned);
         let method = parts.method.clone();
         let awaits_word = parts.headers.contains_key(header::EXPECT);
         parts.extensions.insert(cx);
@@ -148,7 +159,7 @@ impl ObjectStore {
                 Ok(headers) => empty(StatusCode::OK, headers),
                 Err(error) => refusal(error, &id),
             }
-        } else if let Err(error) = front::check(&parts.uri, &parts.headers) {
+        } else if let Err(error) = front::check(&parts.uri, &parts.headers, &self.0.settings.region) {
             // What is sent on meanwhile is read away, so that the client gets the answer.
             drop((!awaits_word).then(|| Lingering::new(body, silence)));
             refusal(error, &id)
@@ -162,7 +173,13 @@ impl ObjectStore {
                 Ok(answer) => answer,
                 Err(error) => {
                     tracing::error!(?error, "an answer of S3 could not be written");
-                    refusal(fault::error(S3ErrorCode::InternalError, "We encountered an internal error. Please try again."), &id)
+                    refusal(
+                        fault::error(
+                            S3ErrorCode::InternalError,
+                            "We encountered an internal error. Please try again.",
+                        ),
+                        &id,
+                    )
                 }
             }
         };
@@ -209,7 +226,13 @@ struct Connection {
 }
 
 impl Connection {
-    async fn run(self, stream: TcpStream, tls: Option<TlsAcceptor>, builder: Builder<TokioExecutor>, watcher: Watcher) {
+    async fn run(
+        self,
+        stream: TcpStream,
+        tls: Option<TlsAcceptor>,
+        builder: Builder<TokioExecutor>,
+        watcher: Watcher,
+    ) {
         // Small answers must not wait for the acknowledgement of the one before.
         let _ = stream.set_nodelay(true);
         let Some(tls) = tls else {

@@ -93,7 +93,9 @@ impl ObjectStore {
             bucket_key_enabled: Some(false),
         };
         let configuration = ServerSideEncryptionConfiguration { rules: vec![rule] };
-        Ok(S3Response::new(GetBucketEncryptionOutput { server_side_encryption_configuration: Some(configuration) }))
+        Ok(S3Response::new(GetBucketEncryptionOutput {
+            server_side_encryption_configuration: Some(configuration),
+        }))
     }
 
     fn ownership(&self, decided: &Decided) -> S3Result<S3Response<GetBucketOwnershipControlsOutput>> {
@@ -110,7 +112,11 @@ impl ObjectStore {
         Ok(S3Response::new(GetBucketAclOutput { owner, grants }))
     }
 
-    fn object_acl(&self, input: &GetObjectAclInput, decided: &Decided) -> S3Result<S3Response<GetObjectAclOutput>> {
+    fn object_acl(
+        &self,
+        input: &GetObjectAclInput,
+        decided: &Decided,
+    ) -> S3Result<S3Response<GetObjectAclOutput>> {
         crate::objects::refuse_version(input.version_id.as_deref())?;
         let view = self.0.store.view().map_err(|error| crate::fault::of(&error))?;
         self.find(&view, decided.bucket()?, &input.key)?;
@@ -127,21 +133,29 @@ impl ObjectStore {
         crate::objects::refuse_version(input.version_id.as_deref())?;
         let view = self.0.store.view().map_err(|error| crate::fault::of(&error))?;
         let found = self.find(&view, decided.bucket()?, &input.key)?;
-        let wants = |name: &str| input.object_attributes.iter().any(|wanted| wanted.as_str() == name);
+        // One header may name several.
+        let wanted =
+            input.object_attributes.iter().flat_map(|names| names.as_str().split(',').map(str::trim));
+        let wants = |name: &str| wanted.clone().any(|wanted| wanted == name);
         let (head, rest) = (&found.object.head, &found.object.rest);
         let checksum = rest.checksum.as_ref().filter(|_| wants(ObjectAttributes::CHECKSUM)).map(|own| {
             let mut shown = Checksum { checksum_type: Some(checksum_type(own)), ..Default::default() };
             show_checksum!(&mut shown, &rest.checksum);
             shown
         });
-        let parts = (wants(ObjectAttributes::OBJECT_PARTS) && rest.is_multipart).then(|| GetObjectAttributesParts {
-            total_parts_count: i32::try_from(rest.pieces.len()).ok(),
-            ..Default::default()
-        });
+        let parts =
+            (wants(ObjectAttributes::OBJECT_PARTS) && rest.is_multipart).then(|| GetObjectAttributesParts {
+                total_parts_count: i32::try_from(rest.pieces.len()).ok(),
+                ..Default::default()
+            });
         Ok(S3Response::new(GetObjectAttributesOutput {
             // Without the quotes that it has everywhere else.
             e_tag: wants(ObjectAttributes::ETAG).then(|| crate::objects::etag(head)),
-            object_size: if wants(ObjectAttributes::OBJECT_SIZE) { i64::try_from(head.size).ok() } else { None },
+            object_size: if wants(ObjectAttributes::OBJECT_SIZE) {
+                i64::try_from(head.size).ok()
+            } else {
+                None
+            },
             storage_class: wants(ObjectAttributes::STORAGE_CLASS)
                 .then(|| StorageClass::from_static(StorageClass::STANDARD)),
             checksum,
@@ -161,6 +175,7 @@ fn all_to(project_id: &str) -> (Option<Owner>, Option<Vec<Grant>>) {
         email_address: None,
         uri: None,
     };
-    let grant = Grant { grantee: Some(grantee), permission: Some(Permission::from_static(Permission::FULL_CONTROL)) };
+    let grant =
+        Grant { grantee: Some(grantee), permission: Some(Permission::from_static(Permission::FULL_CONTROL)) };
     (Some(owner(project_id)), Some(vec![grant]))
 }

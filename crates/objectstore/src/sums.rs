@@ -132,13 +132,18 @@ impl Claimed {
         if let Some(md5) = &claimed.md5 {
             let is_md5 = BASE64.decode(md5).is_ok_and(|bytes| bytes.len() == 16);
             if !is_md5 {
-                return Err(Error::bad_request("The Content-MD5 you specified is not valid.").named("InvalidDigest"));
+                return Err(
+                    Error::bad_request("The Content-MD5 you specified is not valid.").named("InvalidDigest")
+                );
             }
         }
         for algorithm in ALGORITHMS {
             let Some(value) = text(algorithm.header()) else { continue };
             if !BASE64.decode(&value).is_ok_and(|bytes| bytes.len() == algorithm.length()) {
-                return Err(Error::bad_request(format!("Value for {} header is invalid.", algorithm.header())));
+                return Err(Error::bad_request(format!(
+                    "Value for {} header is invalid.",
+                    algorithm.header()
+                )));
             }
             claimed.sums.push((algorithm, value));
         }
@@ -146,10 +151,9 @@ impl Claimed {
             return Err(Error::bad_request("Expecting a single x-amz-checksum- header."));
         }
         if let Some(trailer) = text("x-amz-trailer") {
-            claimed.trailing = Some(
-                Algorithm::of_header(trailer.trim())
-                    .ok_or_else(|| Error::bad_request("The value specified in the x-amz-trailer header is not supported"))?,
-            );
+            claimed.trailing = Some(Algorithm::of_header(trailer.trim()).ok_or_else(|| {
+                Error::bad_request("The value specified in the x-amz-trailer header is not supported")
+            })?);
         }
         let asked = text("x-amz-sdk-checksum-algorithm").or(text("x-amz-checksum-algorithm"));
         if let Some(name) = asked {
@@ -198,7 +202,10 @@ mod tests {
     #[test]
     fn what_cannot_be_a_checksum_is_refused() {
         let headers = |pairs: &[(&'static str, &'static str)]| {
-            pairs.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect::<HeaderMap>()
+            pairs
+                .iter()
+                .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()))
+                .collect::<HeaderMap>()
         };
         for wrong in [
             &[("content-md5", "x")][..],
@@ -209,7 +216,10 @@ mod tests {
         ] {
             assert!(Claimed::of(&headers(wrong)).is_err(), "{wrong:?}");
         }
-        let fine = Claimed::of(&headers(&[("x-amz-checksum-crc32", "AAAAAA=="), ("x-amz-sdk-checksum-algorithm", "crc32")]));
+        let fine = Claimed::of(&headers(&[
+            ("x-amz-checksum-crc32", "AAAAAA=="),
+            ("x-amz-sdk-checksum-algorithm", "crc32"),
+        ]));
         assert_eq!(fine.unwrap().algorithms(), [Algorithm::Crc32]);
     }
 }

@@ -26,7 +26,11 @@ fn wrong(message: impl Into<String>) -> S3Error {
 
 fn check(tags: &Tags, most: usize) -> S3Result<()> {
     if tags.len() > most {
-        return Err(named("BadRequest", StatusCode::BAD_REQUEST, format!("Object tags cannot be greater than {most}")));
+        return Err(named(
+            "BadRequest",
+            StatusCode::BAD_REQUEST,
+            format!("Object tags cannot be greater than {most}"),
+        ));
     }
     for (index, (key, value)) in tags.iter().enumerate() {
         if key.is_empty() || key.chars().count() > KEY_MAX || key.starts_with("aws:") {
@@ -163,7 +167,7 @@ impl ObjectStore {
     ) -> S3Result<S3Response<dto::PutBucketTaggingOutput>> {
         let tags = of_body(input.tagging, BUCKET_MAX)?;
         self.configure(&decided, move |bucket| bucket.tags.clone_from(&tags)).await?;
-        Ok(S3Response::with_status(dto::PutBucketTaggingOutput {}, StatusCode::NO_CONTENT))
+        Ok(S3Response::new(dto::PutBucketTaggingOutput {}))
     }
 
     pub(crate) async fn delete_bucket_tags(

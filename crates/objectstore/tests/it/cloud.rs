@@ -1,0 +1,143 @@
+//! Object storage with its listener, and keys of a few users.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use hanse_core::{Cx, Result, Secret};
+use hanse_crypto::MasterKey;
+use hanse_logstore::{Options, Store};
+use hanse_objectstore::ports::{Key, Keys};
+use hanse_objectstore::{Deps, ObjectStore, Settings};
+use hanse_policy::{Caller, DomainRef, ProjectRef, Role, TokenScope};
+use hanse_store::Db;
+use hanse_web::Metrics;
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::client::Client;
+
+/// Below which buckets have names.
+pub const DOMAIN: &str = "s3.test";
+
+/// Who has which key: `<role>-<project>`, with the role and those that it implies.
+#[derive(Default)]
+pub struct TestKeys(Mutex<BTreeMap<String, Caller>>);
+
+pub fn secret(access: &str) -> String {
+    format!("the secret of {access}")
+}
+
+fn caller(roles: &[&str], project: &str) -> Caller {
+    let domain = DomainRef { id: "default".to_owned(), name: "Default".to_owned() };
+    let project = ProjectRef { id: project.to_owned(), name: project.to_owned(), domain: domain.clone() };
+    Caller {
+        user_id: format!("user-{}", roles.join("-")),
+        user_name: "somebody".to_owned(),
+        user_domain: domain,
+        scope: TokenScope::Project(project),
+        roles: roles.iter().map(|role| Role { id: (*role).to_owned(), name: (*role).to_owned() }).collect(),
+        expires_at: hanse_core::Timestamp(i64::MAX),
+        audit_ids: Vec::new(),
+        delegation: None,
+    }
+}
+
+impl TestKeys {
+    fn new() -> TestKeys {
+        let keys = TestKeys::default();
+        for project in ["mine", "other"] {
+            for roles in [&["reader"][..], &["member", "reader"], &["manager", "member", "reader"]] {
+                keys.give(&format!("{}-{project}", roles[0]), roles, project);
+            }
+        }
+        keys.give("admin-admin", &["admin", "manager", "member", "reader"], "admin");
+        keys.give("nothing-mine", &["other"], "mine");
+        keys
+    }
+
+    pub fn give(&self, access: &str, roles: &[&str], project: &str) {
+        self.0.lock().unwrap().insert(access.to_owned(), caller(roles, project));
+    }
+
+    pub fn take(&self, access: &str) {
+        self.0.lock().unwrap().remove(access);
+    }
+}
+
+#[async_trait]
+impl Keys for TestKeys {
+    async fn find(&self, _: &Cx, access: &str) -> Result<Option<Key>> {
+        let found = self.0.lock().unwrap().get(access).cloned();
+        Ok(found.map(|caller| Key { secret: Secret::new(secret(access)), caller }))
+    }
+}
+
+/// A running service.
+pub struct Cloud {
+    pub address: SocketAddr,
+    pub keys: Arc<TestKeys>,
+    pub store: Store,
+    pub db: Db,
+    directory: TempDir,
+    stop: CancellationToken,
+    running: JoinHandle<()>,
+}
+
+impl Cloud {
+    pub async fn start() -> Cloud {
+        Cloud::in_directory(tempfile::tempdir().unwrap()).await
+    }
+
+    async fn in_directory(directory: TempDir) -> Cloud {
+        let cx = Cx::system();
+        let path = |name: &str| directory.path().join(name);
+        let store = Store::open(&cx, &path("objects"), Options::default()).unwrap();
+        let db = Db::sqlite(&cx, &path("state.db"), &[hanse_store::MIGRATIONS]).await.unwrap();
+        let master = Arc::new(MasterKey::load_or_create(&path("master.key"), &cx).unwrap());
+        let keys = Arc::new(TestKeys::new());
+        let deps = Deps {
+            cx,
+            db: db.clone(),
+            store: store.clone(),
+            keys: keys.clone(),
+            master,
+            metrics: Metrics::default(),
+        };
+        let settings = Settings { domain: Some(DOMAIN.to_owned()), ..Settings::default() };
+        let service = ObjectStore::new(deps, settings).unwrap();
+        let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (address, stop) = (socket.local_addr().unwrap(), CancellationToken::new());
+        let running = tokio::spawn(service.serve(socket, None, stop.clone()));
+        Cloud { address, keys, store, db, directory, stop, running }
+    }
+
+    /// Ends the service and starts it again on the same directory.
+    pub async fn restarted(self) -> Cloud {
+        self.stop.cancel();
+        self.running.await.unwrap();
+        self.store.close().await;
+        self.db.close().await;
+        Cloud::in_directory(self.directory).await
+    }
+
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// A client with a key: `member-mine` and so on.
+    pub fn client(&self, access: &str) -> Client {
+        Client::new(self.address, access, &secret(access))
+    }
+
+    /// A member of the project `mine`, who has made a bucket.
+    pub async fn member(&self, bucket: &str) -> Client {
+        let client = self.client("member-mine");
+        client.put(&format!("/{bucket}"), b"").await.expect(200);
+        client
+    }
+}

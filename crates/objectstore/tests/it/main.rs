@@ -1,0 +1,10 @@
+//! The real listener on loopback, asked as clients ask it.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
+
+mod access;
+mod client;
+mod cloud;
+mod lists;
+mod multipart;
+mod objects;
+mod strange;
