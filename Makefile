@@ -83,7 +83,7 @@ toolchain:
 	@cargo --version >/dev/null 2>&1 || { echo "Rust 1.95 is missing: install rustup (https://rustup.rs), then: rustup toolchain install 1.95"; exit 1; }
 
 docs: ## Write the derived documents anew
-	HANSE_WRITE_DOCS=1 cargo test --quiet --package hanse derived_documents
+	HANSE_WRITE_DOCS=1 cargo test --quiet --package hanse --package hanse-objectstore derived_documents
 
 clean: ## Remove what was built
 	rm -rf target .tools

@@ -46,11 +46,7 @@ impl Conditions {
     pub fn check_read(&self, head: &Head) -> S3Result<()> {
         let modified = head.modified_at.seconds();
         match (&self.if_match, &self.if_unmodified_since) {
-            (Some(wanted), _) => {
-                if !is(wanted, head) {
-                    return Err(failed("If-Match"));
-                }
-            }
+            (Some(wanted), _) if !is(wanted, head) => return Err(failed("If-Match")),
             (None, Some(since)) if modified > seconds(since) => return Err(failed("If-Unmodified-Since")),
             _ => {}
         }

@@ -40,7 +40,7 @@ fn rule<'r>(
     })
 }
 
-fn text<'h>(headers: &'h HeaderMap, name: HeaderName) -> Option<&'h str> {
+fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
     headers.get(name).and_then(|value| value.to_str().ok())
 }
 

@@ -551,7 +551,6 @@ impl Completing {
     }
 
     /// The parts that the client lists, with their payloads.
-    #[expect(clippy::type_complexity, reason = "an error of the store, or one of the client")]
     fn parts(&self, change: &Change<'_>) -> Result<S3Result<(Vec<Part>, Vec<hanse_logstore::PayloadId>)>> {
         let (mut parts, mut payloads, mut before) = (Vec::new(), Vec::new(), 0);
         for (index, listed) in self.listed.iter().enumerate() {

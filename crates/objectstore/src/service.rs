@@ -28,6 +28,7 @@ macro_rules! operations {
         }
 
         /// The names of the operations that are offered, as the functions spell them.
+        #[cfg(test)]
         pub const OFFERED: &[&str] = &[$(stringify!($name)),*];
     };
     (@ $store:ident, $method:ident($($argument:expr),*) await) => { ObjectStore::$method($store, $($argument),*).await };
@@ -178,4 +179,112 @@ fn all_to(project_id: &str) -> (Option<Owner>, Option<Vec<Grant>>) {
     let grant =
         Grant { grantee: Some(grantee), permission: Some(Permission::from_static(Permission::FULL_CONTROL)) };
     (Some(owner(project_id)), Some(vec![grant]))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write as _;
+    use std::path::Path;
+
+    use super::OFFERED;
+
+    /// What S3 has and we have not, with the reason if it will stay so. Source: S3 API Reference, as `s3s` 0.14.1 knows it.
+    const MISSING: &[&str] = &[
+        "create_bucket_metadata_table_configuration",
+        "create_session",
+        "delete_bucket_analytics_configuration",
+        "delete_bucket_encryption",
+        "delete_bucket_intelligent_tiering_configuration",
+        "delete_bucket_inventory_configuration",
+        "delete_bucket_lifecycle",
+        "delete_bucket_metadata_table_configuration",
+        "delete_bucket_metrics_configuration",
+        "delete_bucket_ownership_controls",
+        "delete_bucket_policy",
+        "delete_bucket_replication",
+        "delete_bucket_website",
+        "delete_public_access_block",
+        "get_bucket_accelerate_configuration",
+        "get_bucket_analytics_configuration",
+        "get_bucket_intelligent_tiering_configuration",
+        "get_bucket_inventory_configuration",
+        "get_bucket_lifecycle_configuration",
+        "get_bucket_logging",
+        "get_bucket_metadata_table_configuration",
+        "get_bucket_metrics_configuration",
+        "get_bucket_notification_configuration",
+        "get_bucket_policy",
+        "get_bucket_policy_status",
+        "get_bucket_replication",
+        "get_bucket_request_payment",
+        "get_bucket_website",
+        "get_object_legal_hold",
+        "get_object_lock_configuration",
+        "get_object_retention",
+        "get_object_torrent",
+        "get_public_access_block",
+        "list_bucket_analytics_configurations",
+        "list_bucket_intelligent_tiering_configurations",
+        "list_bucket_inventory_configurations",
+        "list_bucket_metrics_configurations",
+        "list_directory_buckets",
+        "put_bucket_accelerate_configuration",
+        "put_bucket_acl",
+        "put_bucket_analytics_configuration",
+        "put_bucket_encryption",
+        "put_bucket_intelligent_tiering_configuration",
+        "put_bucket_inventory_configuration",
+        "put_bucket_lifecycle_configuration",
+        "put_bucket_logging",
+        "put_bucket_metrics_configuration",
+        "put_bucket_notification_configuration",
+        "put_bucket_ownership_controls",
+        "put_bucket_policy",
+        "put_bucket_replication",
+        "put_bucket_request_payment",
+        "put_bucket_versioning",
+        "put_bucket_website",
+        "put_object_acl",
+        "put_object_legal_hold",
+        "put_object_lock_configuration",
+        "put_object_retention",
+        "put_public_access_block",
+        "restore_object",
+        "select_object_content",
+        "write_get_object_response",
+    ];
+
+    /// `list_objects_v2` as S3 spells it.
+    fn title(name: &str) -> String {
+        name.split('_')
+            .map(|word| word.get(..1).unwrap_or_default().to_uppercase() + word.get(1..).unwrap_or_default())
+            .collect()
+    }
+
+    /// `make docs` writes it anew.
+    #[test]
+    fn the_derived_documents_list_the_operations_of_the_code() {
+        let mut text = String::from(
+            "# Operations of S3\n\nMade from the code by a test of `crates/objectstore`. What is not offered answers 501, \
+             `NotImplemented`.\nPostObject (forms) is offered as PutObject.\n\n| operation | offered | needs |\n| --- | --- | --- |\n",
+        );
+        let mut all: Vec<(String, bool)> = OFFERED.iter().map(|name| (title(name), true)).collect();
+        all.extend(MISSING.iter().map(|name| (title(name), false)));
+        all.sort();
+        for (name, is_offered) in &all {
+            let verb = crate::access::verb(name);
+            assert_eq!(verb.is_some(), *is_offered, "{name}: whoever offers it says what it needs");
+            let (offered, needs) =
+                (if *is_offered { "yes" } else { "no" }, verb.map_or("", |verb| verb.name));
+            let _ = writeln!(text, "| {name} | {offered} | {needs} |");
+        }
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/s3-operations.md");
+        if std::env::var_os("HANSE_WRITE_DOCS").is_some() {
+            std::fs::write(&path, &text).unwrap();
+        }
+        assert!(
+            std::fs::read_to_string(&path).unwrap_or_default() == text,
+            "docs/s3-operations.md is out of date: run `make docs`"
+        );
+    }
 }

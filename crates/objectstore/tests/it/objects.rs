@@ -211,8 +211,8 @@ async fn bytes_that_differ_from_what_was_said_are_never_kept() {
         ("x-amz-checksum-crc32", "y/Q5Jg=="),
         ("x-amz-checksum-crc32c", "4waSgw=="),
         ("x-amz-checksum-crc64nvme", "rosUhgp5mIg="),
-        ("x-amz-checksum-sha1", "98O8HYCOBHMq32eZZczDTKfuNEE="),
-        ("x-amz-checksum-sha256", "FeKw08M4keuw8e9gnsQZQgwg4yDOlMZfvIwzEkSyJCU="),
+        ("x-amz-checksum-sha1", "98O8HYCOBHMq32eZZczDTKeuNEE="),
+        ("x-amz-checksum-sha256", "FeKw08M4keuw8e9gnsQZQgwg4yDOlMZfvIwzEkSOsiU="),
     ] {
         let mut wrong = right.to_owned();
         let first = if right.starts_with('A') { "B" } else { "A" };
