@@ -55,6 +55,7 @@ bench-keystone: toolchain packages conformance-tools ## Measure Hanse and Keysto
 
 fuzz: toolchain $(TOOLS)/bin/cargo-fuzz ## Let each fuzzer look for FUZZ_SECONDS (60); needs Rust's nightly
 	for target in payload sealed query body; do \
+	  mkdir -p fuzz/corpus/$$target; \
 	  cargo +nightly fuzz run $$target fuzz/corpus/$$target $$(ls -d fuzz/seeds/$$target 2>/dev/null) -- \
 	    -max_total_time=$(FUZZ_SECONDS) -max_len=4096 -timeout=10 -print_final_stats=1 || exit 1; \
 	done

@@ -27,7 +27,7 @@ fuzz_target!(|input: (&str, &[u8], u16, u8, bool)| {
     let ((fernet, jws), cx) = (&*TOKENS, Cx::system());
     assert!(!is_opened(text));
     let sealed = if signed {
-        jws.sign(&cx, Timestamp(i64::from(at) * 1_000_000), &json!({ "sub": text, "payload": payload }))
+        jws.sign(cx.now(), Timestamp(i64::from(at) * 1_000_000), &json!({ "sub": text, "payload": payload }))
     } else {
         fernet.seal(&cx, payload)
     };
