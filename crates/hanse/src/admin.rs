@@ -69,7 +69,7 @@ fn with_database<T>(
 }
 
 /// The same with the keys.
-fn inside<T>(
+pub fn inside<T>(
     cx: &Cx,
     config: &Config,
     state: &State,
@@ -204,7 +204,7 @@ fn explain(
 ) -> Result<()> {
     let found = inside(cx, config, state, async |db, keys| {
         let services = wiring::services(cx, config, db, keys)?;
-        let verbs: Vec<Verb> = services.all.iter().flat_map(|service| service.verbs).copied().collect();
+        let verbs = services.verbs();
         if verb == "list" {
             let mut names: Vec<&str> = verbs.iter().map(|verb| verb.name).collect();
             names.sort_unstable();

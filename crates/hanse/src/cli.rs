@@ -8,7 +8,7 @@ use clap::{Parser, Subcommand};
 #[command(
     name = "hanse",
     version,
-    about = "A sovereign cloud in one program: identity, machines, networks and disks behind OpenStack's APIs.",
+    about = "A sovereign cloud in one program: identity, machines, networks and disks behind OpenStack's APIs, objects behind S3.",
     after_help = "Begin with `hanse up`. It needs root, QEMU and nftables, and no network.",
     max_term_width = 100
 )]
@@ -43,7 +43,7 @@ pub enum Command {
         #[arg(long)]
         guests: bool,
     },
-    /// Stop the cloud and remove everything that it made: guests, disks, images, networks, keys, state
+    /// Stop the cloud and remove everything that it made: guests, disks, images, objects, networks, keys, state
     Reset {
         /// Do not ask
         #[arg(long)]
@@ -55,6 +55,13 @@ pub enum Command {
     Admin {
         #[command(subcommand)]
         command: AdminCommand,
+    },
+    /// Object storage: access keys
+    ///
+    /// For the operator at the machine itself, as root; the cloud may run or not.
+    S3 {
+        #[command(subcommand)]
+        command: S3Command,
     },
     /// Check the configuration, or list every key with its default
     Config {
@@ -162,6 +169,59 @@ pub enum AuditCommand {
         /// Go on with the events that come, each about five seconds after it happened; end with Ctrl-C
         #[arg(long)]
         follow: bool,
+    },
+}
+
+#[derive(Subcommand)]
+pub enum S3Command {
+    /// Make, list and delete access keys
+    ///
+    /// They are the EC2 credentials of identity: `openstack ec2 credentials create` makes the same. A key is its user's, for one
+    /// project, and worth what the user may do there at the moment. Without a role there it is good for nothing.
+    Keys {
+        #[command(subcommand)]
+        command: S3KeysCommand,
+    },
+}
+
+#[derive(Subcommand)]
+pub enum S3KeysCommand {
+    /// Make a key of a user for a project, and show it with its secret, once
+    Create {
+        /// Name or id of the user
+        #[arg(long)]
+        user: String,
+        /// Name or id of the project
+        #[arg(long)]
+        project: String,
+        /// Take this access key, with the secret key from the first line of standard input [default: both are made]
+        #[arg(long, value_name = "KEY")]
+        access_key: Option<String>,
+        /// Make what is missing: the user and the project, in the domain Default, and the role member of one on the other
+        ///
+        /// A user made so has a password that nobody knows; `hanse admin reset-password` sets another.
+        #[arg(long)]
+        new: bool,
+        /// As JSON, for programs
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show the keys there are, without their secrets
+    List {
+        /// Of this user only: name or id
+        #[arg(long)]
+        user: Option<String>,
+        /// For this project only: name or id
+        #[arg(long)]
+        project: Option<String>,
+        /// As JSON, for programs
+        #[arg(long)]
+        json: bool,
+    },
+    /// End a key; it is refused within a second
+    Delete {
+        /// The access key
+        access: String,
     },
 }
 

@@ -214,7 +214,7 @@ fn default_of<T: serde::de::DeserializeOwned>(section: &str, name: &str) -> Opti
 }
 
 macro_rules! defaults {
-    ($($type:ident $section:literal { $($field:ident),* } $(without { $($none:ident),* })?)*) => {$(
+    ($($type:ident $section:literal { $($field:ident),* } $([without $($none:ident),*])?)*) => {$(
         impl Default for $type {
             fn default() -> $type {
                 $type {
@@ -237,7 +237,7 @@ defaults! {
     Hypervisor "hypervisor" { driver, accelerator }
     Compute "compute" { cpu_allocation_ratio }
     Network "network" { public_cidr }
-    ObjectStore "objectstore" { listen, public_url, tls, connections } without { domain, directory }
+    ObjectStore "objectstore" { listen, public_url, tls, connections } [without domain, directory]
     Log "log" { level, total_mib }
 }
 
@@ -349,6 +349,9 @@ impl Config {
             );
         }
         self.objectstore.check()?;
+        if self.objectstore.listen == self.api.listen {
+            return wrong("objectstore.listen and api.listen must differ");
+        }
         if !(0.1..=64.0).contains(&self.compute.cpu_allocation_ratio) {
             return wrong("compute.cpu_allocation_ratio must be between 0.1 and 64");
         }
@@ -476,6 +479,7 @@ mod tests {
             "[identity]\nlockout_failure_attempts = -1",
             "[identity]\ntoken_minutes = 1441\ndisable_user_account_days_inactive = 1",
             "[log]\nlevel = \"loud\"",
+            "[objectstore]\nlisten = \"127.0.0.1:8443\"",
             "[objectstore]\nlisten = \"0.0.0.0:8444\"\ntls = false",
             "[objectstore]\npublic_url = \"http://127.0.0.1:8444\"",
             "[objectstore]\npublic_url = \"https://127.0.0.1:8444/\"",

@@ -13,7 +13,7 @@ use crate::health::{self, Health};
 use crate::machine::{self, require_root};
 use crate::process::{self, Errand, Role};
 use crate::state::{Cloud, State};
-use crate::{serve, user};
+use crate::{objects, serve, user};
 
 /// How long the agent may take to find the control plane.
 const CONNECT_LIMIT: Duration = Duration::from_secs(30);
@@ -47,7 +47,7 @@ pub fn up(cx: &Cx, config: &Config, path: Option<&Path>, foreground: bool) -> Re
     state.check_space()?;
     let known = state.cloud()?;
     let (owner, made) = user::find_or_make(&config.user.0)?;
-    let cloud = state.prepare(cx, owner, made)?;
+    let cloud = state.prepare(cx, &objects::directory(config, &state), owner, made)?;
     if known.is_none() {
         progress.done(cx, &format!("made the cloud {} in {}", cloud.id, state.path().display()));
     }
@@ -174,12 +174,14 @@ fn ask(cx: &Cx, config: &Config, state: &State) -> Result<Health> {
 fn table(config: &Config, state: &State) -> String {
     format!(
         "Identity API    {}/identity/v3\n\
+         S3              {} (keys: `hanse s3 keys create --user demo --project demo`)\n\
          Credentials     {} (clouds `hanse-admin` and `hanse`)\n\
          Admin password  {}\n\
          CA certificate  {}\n\
          Logs            {}\n\n\
          Next: export OS_CLIENT_CONFIG_FILE={} OS_CLOUD=hanse\n      openstack token issue",
         config.api.public_url,
+        config.objectstore.public_url,
         state.clouds_yaml().display(),
         state.admin_password().display(),
         state.ca_certificate().display(),
@@ -229,10 +231,14 @@ pub fn status(cx: &Cx, config: &Config, as_json: bool) -> Result<()> {
             "control_plane": { "pid": runs(Role::ControlPlane), "healthy": health.is_ok() },
             "agent": { "pid": runs(Role::Agent) },
             "nodes": health.map(|health| health.nodes).unwrap_or_default(),
-            "endpoints": { "identity": format!("{}/identity/v3", config.api.public_url) },
+            "endpoints": {
+                "identity": format!("{}/identity/v3", config.api.public_url),
+                "s3": config.objectstore.public_url,
+            },
             "paths": {
                 "state_dir": state.path(), "clouds_yaml": state.clouds_yaml(), "ca_certificate": state.ca_certificate(),
                 "admin_password": state.admin_password(), "logs": state.logs(),
+                "objects": objects::directory(config, &state),
             },
         });
         tell!("{text:#}");
@@ -312,7 +318,8 @@ pub fn reset(cx: &Cx, config: &Config, yes: bool) -> Result<()> {
     };
     if !yes {
         let path = state.path().display();
-        let question = format!("This removes every guest, disk, image and network of the cloud in {path}.");
+        let question =
+            format!("This removes every guest, disk, image, object and network of the cloud in {path}.");
         let otherwise = "nobody is there to ask: `hanse reset --yes` removes everything without asking";
         if !confirm(&question, otherwise)? {
             tell!("Nothing was removed.");
@@ -330,6 +337,7 @@ pub fn reset(cx: &Cx, config: &Config, yes: bool) -> Result<()> {
         })?;
         progress.done(cx, &format!("removed {ended} guests and the network"));
     }
+    objects::remove(config, &state)?;
     // The file that makes the directory a cloud goes last, so that a reset that was cut off can be run again.
     for entry in std::fs::read_dir(state.path()).context("cannot read the state directory")? {
         let path = entry.context("cannot read the state directory")?.path();

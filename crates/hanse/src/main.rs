@@ -16,9 +16,11 @@ mod health;
 mod lifecycle;
 mod logging;
 mod machine;
+mod objects;
 mod orphans;
 mod ports;
 mod process;
+mod s3;
 mod serve;
 mod state;
 mod trail;
@@ -94,6 +96,7 @@ fn run(cli: &Cli) -> Result<()> {
         Command::Down { guests } => lifecycle::down(&cx, &config, *guests),
         Command::Reset { yes } => lifecycle::reset(&cx, &config, *yes),
         Command::Admin { command } => admin::run(&cx, &config, command),
+        Command::S3 { command } => s3::run(&cx, &config, command),
         Command::Serve => {
             let errand = serve::read_errand()?;
             // Before any thread exists: the control plane needs no rights of root.

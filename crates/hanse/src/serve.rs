@@ -17,6 +17,7 @@ use hanse_web::{Limits, Listener, Metrics};
 use tokio::net::UnixListener;
 
 use crate::config::Config;
+use crate::objects::{self, Objects};
 use crate::process::{Errand, Role, Word, say};
 use crate::state::{self, State};
 use crate::upkeep::{self, Chore, Run};
@@ -56,7 +57,7 @@ pub fn prepare(cx: &Cx, config: &Config) -> Result<()> {
     let owner = user::find(&config.user.0)?.ok_or_else(|| {
         Error::bad_request(format!("there is no user {}: `hanse up` makes it", config.user.0))
     })?;
-    state.prepare(cx, owner, false).map(drop)
+    state.prepare(cx, &objects::directory(config, &state), owner, false).map(drop)
 }
 
 /// Runs the control plane until it is told to stop. `path` is where the configuration came from, to be read again.
@@ -76,13 +77,15 @@ pub async fn run(cx: &Cx, config: &Config, path: Option<PathBuf>, errand: Option
     let tls = certificate.clone().server_config(cx)?;
     // Before the database is opened, since this is what most often cannot be had.
     let limits = Limits { connections: config.api.connections, ..Limits::default() };
-    let listener = Listener::bind(config.api.listen, tls, limits, metrics.clone()).await?;
+    let listener = Listener::bind(config.api.listen, tls.clone(), limits, metrics.clone()).await?;
+    let objects = Objects::begin(cx, config, &state, tls).await?;
     let db = database(cx, config, &state).await?;
     let keys = keys(cx, config, &state)?;
     if let Some(errand) = errand {
         wiring::bootstrap(cx, config, &db, &keys, errand).await?;
     }
-    let ControlPlane { hub, runner, router, .. } = wiring::control_plane(cx, config, &db, &keys, &metrics)?;
+    let ControlPlane { hub, runner, router, object_store } =
+        wiring::control_plane(cx, config, &db, &keys, &metrics)?;
     // Before the first answer: `hanse up` waits for an agent that is connected, not for one that was.
     if let Err(error) = hub.forget_sessions().await {
         tracing::error!(%error, "cannot note that no agent is connected yet");
@@ -103,6 +106,7 @@ pub async fn run(cx: &Cx, config: &Config, path: Option<PathBuf>, errand: Option
     tokio::join!(
         listener.run(router, stop.clone()),
         hub.run(socket, stop.clone()),
+        objects.run(object_store, stop.clone()),
         runner.run(4, stop.clone()),
         retention.run(stop.clone())
     );
@@ -159,21 +163,30 @@ fn server_certificate(cx: &Cx, config: &Config, state: &State) -> Result<ServerC
     Ok(authority.renew_if_needed(cx, &state.authority(), &names(config))?.cert)
 }
 
-/// What clients may call the server: its public address, the address it listens on, and itself.
+/// What clients may call the server: the public addresses, the addresses it listens on, and itself.
 fn names(config: &Config) -> Vec<String> {
-    let url = config.api.public_url.trim_start_matches("https://");
-    let host = url.split('/').next().unwrap_or(url);
-    let host = match host.strip_prefix('[') {
-        Some(rest) => rest.split(']').next().unwrap_or(rest),
-        None => host.split(':').next().unwrap_or(host),
-    };
-    let mut names = vec![host.to_owned(), SERVER_NAME.to_owned(), "127.0.0.1".to_owned()];
-    if !config.api.listen.ip().is_unspecified() {
-        names.push(config.api.listen.ip().to_string());
+    let objects = &config.objectstore;
+    let mut names = vec![host(&config.api.public_url), SERVER_NAME.to_owned(), "127.0.0.1".to_owned()];
+    let mut listened = vec![config.api.listen.ip()];
+    if objects.tls {
+        names.push(host(&objects.public_url));
+        names.extend(objects.domain.iter().flat_map(|domain| [domain.clone(), format!("*.{domain}")]));
+        listened.push(objects.listen.ip());
     }
+    names.extend(listened.iter().filter(|ip| !ip.is_unspecified()).map(ToString::to_string));
     names.sort();
     names.dedup();
     names
+}
+
+fn host(url: &str) -> String {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let authority = rest.split('/').next().unwrap_or(rest);
+    let host = match authority.strip_prefix('[') {
+        Some(address) => address.split(']').next(),
+        None => authority.split(':').next(),
+    };
+    host.unwrap_or(authority).to_owned()
 }
 
 /// The socket that agents dial. Only root and our own user can open it.
@@ -213,4 +226,33 @@ fn rotate_token_keys(cx: &Cx, config: &Config, tokens: Arc<Tokens>) -> Run {
     let every = (life + upkeep::PERIOD).max(Duration::from_secs(24 * 3600));
     let cx = cx.clone();
     Box::new(move || tokens.keep_fresh(&cx, every))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_certificate_is_for_every_name_that_clients_are_told() {
+        let config = |text: &str| Config::parse(text).unwrap();
+        assert_eq!(names(&Config::default()), ["127.0.0.1", "localhost"]);
+        let text = "[api]\npublic_url = \"https://[2001:db8::1]:8443\"\n[objectstore]\nlisten = \"10.0.0.1:443\"\n\
+                    public_url = \"https://s3.example.org\"\ndomain = \"b.example.org\"";
+        let expected = [
+            "*.b.example.org",
+            "10.0.0.1",
+            "127.0.0.1",
+            "2001:db8::1",
+            "b.example.org",
+            "localhost",
+            "s3.example.org",
+        ];
+        assert_eq!(names(&config(text)), expected);
+        let behind = "[objectstore]\npublic_url = \"https://s3.example.org\"\ntls = false";
+        assert_eq!(
+            names(&config(behind)),
+            ["127.0.0.1", "localhost"],
+            "the proxy has a certificate of its own"
+        );
+    }
 }

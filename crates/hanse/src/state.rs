@@ -65,6 +65,14 @@ impl State {
         self.control().join("ca")
     }
 
+    /// What object storage keeps, unless the configuration names another place. Control planes of one cloud share
+    /// `control`, and with it what lies beside: there are not two stores of one cloud.
+    pub fn objects(&self) -> PathBuf {
+        let control = self.control();
+        let shared = if control.is_symlink() { std::fs::canonicalize(&control).ok() } else { None };
+        shared.as_deref().and_then(Path::parent).unwrap_or(&self.0).join("objects")
+    }
+
     pub fn agent_socket(&self) -> PathBuf {
         self.0.join("run/agent.sock")
     }
@@ -137,15 +145,17 @@ impl State {
         Ok(Some(cloud))
     }
 
-    /// Makes the directories that are missing and gives each to whom it belongs. Run again, it repairs.
+    /// Makes the directories that are missing, that of the objects among them, and gives each to whom it belongs. Run
+    /// again, it repairs.
     ///
     /// # Errors
-    /// If the path is in use for something else, or the file system refuses.
-    pub fn prepare(&self, cx: &Cx, owner: Owner, made_user: bool) -> Result<Cloud> {
+    /// If a path is in use for something else, or the file system refuses.
+    pub fn prepare(&self, cx: &Cx, objects: &Path, owner: Owner, made_user: bool) -> Result<Cloud> {
         let cloud = self.cloud()?;
         if cloud.is_none() {
             self.refuse_foreign()?;
         }
+        crate::objects::refuse_foreign(objects)?;
         make(&self.0, 0o711, None)?;
         let cloud = match cloud {
             Some(cloud) => cloud,
@@ -162,6 +172,11 @@ impl State {
         make(&self.run(), 0o750, Some(owner))?;
         make(&self.agent(), 0o711, None)?;
         make(&self.operator(), 0o700, None)?;
+        if let Some(above) = objects.parent() {
+            // Its owner must get through.
+            DirBuilder::new().recursive(true).create(above).context(what_fails(above))?;
+        }
+        make(objects, 0o700, Some(owner))?;
         Ok(cloud)
     }
 
@@ -221,8 +236,12 @@ pub struct Owner {
     pub gid: u32,
 }
 
+fn what_fails(path: &Path) -> String {
+    format!("cannot make the directory {}", path.display())
+}
+
 fn make(path: &Path, mode: u32, owner: Option<Owner>) -> Result<()> {
-    let what = || format!("cannot make the directory {}", path.display());
+    let what = || what_fails(path);
     DirBuilder::new().recursive(true).mode(mode).create(path).context(what())?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).context(what())?;
     if let Some(owner) = owner {
@@ -269,10 +288,12 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let state = State::at(&directory.path().join("hanse"));
         assert!(state.cloud().unwrap().is_none());
-        let first = state.prepare(&cx, owner(), true).unwrap();
-        let second = state.prepare(&cx, owner(), false).unwrap();
+        let first = state.prepare(&cx, &state.objects(), owner(), true).unwrap();
+        let second = state.prepare(&cx, &state.objects(), owner(), false).unwrap();
         assert_eq!((first.id.as_str(), second.made_user), (second.id.as_str(), true));
         let mode = std::fs::metadata(state.control()).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode, 0o700);
+        let mode = std::fs::metadata(state.objects()).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode, 0o700);
         let password = state.password(&cx, &state.admin_password()).unwrap();
         assert_eq!(&password, &state.password(&cx, &state.admin_password()).unwrap());
@@ -281,12 +302,31 @@ mod tests {
     }
 
     #[test]
+    fn state_directories_that_share_their_keys_share_their_objects() {
+        let (cx, _) = context();
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path().canonicalize().unwrap();
+        let [first, second] = ["a", "b"].map(|name| State::at(&root.join(name)));
+        first.prepare(&cx, &first.objects(), owner(), false).unwrap();
+        assert_eq!(first.objects(), root.join("a/objects"));
+        std::fs::create_dir(second.path()).unwrap();
+        std::os::unix::fs::symlink(first.control(), second.control()).unwrap();
+        assert_eq!(second.objects(), first.objects());
+    }
+
+    #[test]
     fn a_directory_of_somebody_else_or_of_a_newer_release_is_refused() {
         let (cx, _) = context();
         let directory = tempfile::tempdir().unwrap();
         let state = State::at(directory.path());
         std::fs::write(directory.path().join("thesis.tex"), "x").unwrap();
-        assert!(state.prepare(&cx, owner(), false).unwrap_err().message().contains("no cloud of ours"));
+        assert!(
+            state
+                .prepare(&cx, &state.objects(), owner(), false)
+                .unwrap_err()
+                .message()
+                .contains("no cloud of ours")
+        );
         std::fs::write(state.cloud_file(), r#"{"layout": 99, "id": "abcdef", "made_user": false}"#).unwrap();
         assert!(state.cloud().unwrap_err().message().contains("newer release"));
         std::fs::write(state.cloud_file(), "{").unwrap();

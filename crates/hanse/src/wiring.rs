@@ -8,10 +8,13 @@ use hanse_compute::ports::Quota;
 use hanse_core::{CrashPoints, Cx, Error, Result};
 use hanse_crypto::{MasterKey, PasswordHasher, Tokens};
 use hanse_identity::{BootstrapSpec, Deps, Identity, ProjectUser};
+use hanse_logstore::Store;
 use hanse_network::{External, Network};
 use hanse_node::desired::{Documents, Sealer};
 use hanse_node::documents::Kind;
 use hanse_node::hub::Hub;
+use hanse_objectstore::ObjectStore;
+use hanse_policy::Verb;
 use hanse_store::{Db, Migrations};
 use hanse_volume::Volume;
 use hanse_web::{Api, Metrics, Service, mount};
@@ -21,7 +24,7 @@ use ipnet::IpNet;
 use crate::config::Config;
 use crate::health;
 use crate::orphans::Owners;
-use crate::ports::{ImageService, NetworkService, NodeStore, ServerService, VolumeService};
+use crate::ports::{AccessKeys, ImageService, NetworkService, NodeStore, ServerService, VolumeService};
 use crate::process::Errand;
 
 /// The tables of everything, in the order in which they may refer to each other.
@@ -41,7 +44,11 @@ pub struct ControlPlane {
     pub hub: Hub,
     pub runner: Runner,
     pub router: Router,
+    pub object_store: ObjectStoreOn,
 }
+
+/// Makes object storage on a store that is open.
+pub type ObjectStoreOn = Box<dyn Fn(Store) -> Result<ObjectStore> + Send>;
 
 /// The keys that the process has opened.
 pub struct Keys {
@@ -87,7 +94,38 @@ pub fn control_plane(
         .iter()
         .fold(health::routes(db.clone(), metrics.clone()), |router, service| mount(router, service, &api));
     let reconcilers = all.into_iter().flat_map(|service| service.reconcilers).collect();
-    Ok(ControlPlane { hub, runner: Runner::new(db.clone(), cx, reconcilers, crash), router })
+    let runner = Runner::new(db.clone(), cx, reconcilers, crash);
+    let object_store = object_store(cx, config, db, keys, metrics, identity);
+    Ok(ControlPlane { hub, runner, router, object_store })
+}
+
+fn object_store(
+    cx: &Cx,
+    config: &Config,
+    db: &Db,
+    keys: &Keys,
+    metrics: &Metrics,
+    identity: Identity,
+) -> ObjectStoreOn {
+    let settings = hanse_objectstore::Settings {
+        region: config.api.region.clone(),
+        domain: config.objectstore.domain.clone(),
+        connections: config.objectstore.connections,
+        ..hanse_objectstore::Settings::default()
+    };
+    let (cx, db, master, metrics) = (cx.clone(), db.clone(), keys.master.clone(), metrics.clone());
+    let access_keys = Arc::new(AccessKeys(identity));
+    Box::new(move |store| {
+        let deps = hanse_objectstore::Deps {
+            cx: cx.clone(),
+            db: db.clone(),
+            store,
+            keys: access_keys.clone(),
+            master: master.clone(),
+            metrics: metrics.clone(),
+        };
+        ObjectStore::new(deps, settings.clone())
+    })
 }
 
 /// All services of this cloud, and what they share.
@@ -97,6 +135,13 @@ pub struct Services {
     pub identity: Identity,
     pub owners: Owners,
     pub all: Vec<Service>,
+}
+
+impl Services {
+    /// Everything that can be asked of this cloud.
+    pub fn verbs(&self) -> Vec<Verb> {
+        self.all.iter().flat_map(|service| service.verbs).chain(hanse_objectstore::VERBS).copied().collect()
+    }
 }
 
 /// # Errors
@@ -165,12 +210,15 @@ fn network(config: &Config, db: &Db, documents: Documents) -> Network {
 fn identity(config: &Config, db: &Db, keys: &Keys, others: &[Service]) -> Result<Identity> {
     let mut catalog = vec![hanse_identity::CATALOG];
     catalog.extend(others.iter().flat_map(|service| service.catalog.iter().copied()));
+    let object_storage =
+        hanse_objectstore::CATALOG.map(|entry| (entry, config.objectstore.public_url.clone()));
     Ok(Identity::new(Deps {
         db: db.clone(),
         hasher: keys.hasher.clone(),
         tokens: keys.tokens.clone(),
         master: keys.master.clone(),
         catalog,
+        elsewhere: object_storage.into(),
         public_url: config.api.public_url.clone(),
         region: config.api.region.clone(),
         settings: config.identity.settings()?,

@@ -6,6 +6,7 @@ pub mod crash;
 pub mod crowd;
 pub mod guests;
 pub mod left_over;
+pub mod objects;
 pub mod plane;
 pub mod postgres;
 
@@ -248,7 +249,7 @@ pub fn binary() -> PathBuf {
 }
 
 /// Where `make` has installed the clients.
-fn tools() -> PathBuf {
+pub(crate) fn tools() -> PathBuf {
     std::env::var_os("HANSE_TOOLS")
         .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.tools/bin"), PathBuf::from)
 }

@@ -12,7 +12,7 @@ pub struct Plane {
 }
 
 /// Where a second control plane listens.
-pub const PORT: u16 = 8444;
+pub const PORT: u16 = 8445;
 
 impl Plane {
     /// Lays out a state directory beside the cloud's, with its keys, and starts the control plane in it. `extra` is

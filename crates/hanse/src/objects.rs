@@ -1,0 +1,216 @@
+//! Object storage in this process: its directory, its listener, and who holds them.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use hanse_core::{Context, Cx, Error, Kind, Result};
+use hanse_logstore::{Options, Store};
+use rustls::ServerConfig;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Config;
+use crate::state::State;
+use crate::wiring::ObjectStoreOn;
+
+/// How often a control plane that does not have the objects looks whether it can.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// By this file a directory is known to be a store.
+const MARK: &str = "lock";
+
+/// What a file system of its own begins with.
+const NOT_OURS: &str = "lost+found";
+
+/// Where the objects lie.
+pub fn directory(config: &Config, state: &State) -> PathBuf {
+    config.objectstore.directory.clone().unwrap_or_else(|| state.objects())
+}
+
+/// A directory with other things in it is neither filled nor given to another user.
+///
+/// # Errors
+/// 409 with what to do.
+pub fn refuse_foreign(directory: &Path) -> Result<()> {
+    let Ok(entries) = std::fs::read_dir(directory) else { return Ok(()) };
+    let has_files = entries.flatten().any(|entry| entry.file_name() != NOT_OURS);
+    if has_files && !directory.join(MARK).exists() {
+        return Err(Error::conflict(format!(
+            "{} holds files but no objects of ours: set another `objectstore.directory`, or empty it",
+            directory.display()
+        )));
+    }
+    Ok(())
+}
+
+/// Removes all objects, unless they are another state directory's, whose keys this one only shares.
+///
+/// # Errors
+/// If something cannot be removed; run it again then.
+pub fn remove(config: &Config, state: &State) -> Result<()> {
+    let directory = directory(config, state);
+    if state.control().is_symlink() || !directory.join(MARK).exists() {
+        return Ok(());
+    }
+    let what = || format!("cannot remove {}", directory.display());
+    let mark = directory.join(MARK);
+    for entry in std::fs::read_dir(&directory).context(what())? {
+        let entry = entry.context(what())?;
+        let path = entry.path();
+        if path == mark || entry.file_name() == NOT_OURS {
+            continue;
+        }
+        let is_directory = entry.file_type().context(what())?.is_dir();
+        let removed = if is_directory { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) };
+        removed.context(what())?;
+    }
+    // Last, so that a removal that was cut off can be run again.
+    std::fs::remove_file(mark).context(what())?;
+    // It stays if it is a file system of its own.
+    let _ = std::fs::remove_dir(&directory);
+    Ok(())
+}
+
+/// The objects and the listener of S3, or the place where they will be.
+pub struct Objects {
+    cx: Cx,
+    directory: PathBuf,
+    address: SocketAddr,
+    tls: Option<Arc<ServerConfig>>,
+    held: Option<(Store, TcpListener)>,
+}
+
+impl Objects {
+    /// Opens the store and binds the listener, unless another control plane of this cloud has the store: it is that one
+    /// which serves S3 then.
+    ///
+    /// # Errors
+    /// 409 if the port is in use, 500 if the disk fails, each with what to do.
+    pub async fn begin(cx: &Cx, config: &Config, state: &State, tls: Arc<ServerConfig>) -> Result<Objects> {
+        let mut objects = Objects {
+            cx: cx.clone(),
+            directory: directory(config, state),
+            address: config.objectstore.listen,
+            tls: config.objectstore.tls.then_some(tls),
+            held: None,
+        };
+        // A process that was killed holds its files until its last thread has ended.
+        for _ in 0..20 {
+            objects.held = objects.take().await?;
+            if objects.held.is_some() {
+                return Ok(objects);
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        tracing::warn!(
+            directory = %objects.directory.display(),
+            "another control plane has the objects open: this one serves everything but S3, and takes that over when the \
+             other has ended"
+        );
+        Ok(objects)
+    }
+
+    /// `None` if another process has the store.
+    async fn take(&self) -> Result<Option<(Store, TcpListener)>> {
+        let (cx, directory) = (self.cx.clone(), self.directory.clone());
+        let open = move || Store::open(&cx, &directory, Options::default());
+        let store = match tokio::task::spawn_blocking(open).await.context("cannot open the objects")? {
+            Ok(store) => store,
+            Err(error) if error.kind() == Kind::Unavailable => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let address = self.address;
+        let bound = TcpListener::bind(address).await.map_err(|error| match error.kind() {
+            std::io::ErrorKind::AddrInUse => Error::conflict(format!(
+                "{address} is in use by another program: stop that one, or set another `objectstore.listen` in the \
+                 configuration"
+            )),
+            _ => Error::unavailable(format!("cannot listen on {address}")).because(error),
+        });
+        match bound {
+            Ok(listener) => Ok(Some((store, listener))),
+            Err(error) => {
+                store.close().await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Waits until it has the store.
+    async fn wait(&mut self) -> (Store, TcpListener) {
+        loop {
+            if let Some(held) = self.held.take() {
+                return held;
+            }
+            tokio::time::sleep(LOOK).await;
+            match self.take().await {
+                Ok(held) => self.held = held,
+                Err(error) => tracing::error!(error = %error.detail(), "cannot take over S3"),
+            }
+        }
+    }
+
+    /// Serves S3 until it is told to stop, and closes the store.
+    pub async fn run(mut self, make: ObjectStoreOn, stop: CancellationToken) {
+        let (store, listener) = tokio::select! {
+            () = stop.cancelled() => return,
+            held = self.wait() => held,
+        };
+        match make(store.clone()) {
+            Ok(object_store) => {
+                tracing::info!(listen = %self.address, directory = %self.directory.display(), "S3 is ready");
+                object_store.serve(listener, self.tls, stop).await;
+            }
+            Err(error) => tracing::error!(error = %error.detail(), "S3 is not served"),
+        }
+        store.close().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hanse_testkit::context;
+
+    use super::*;
+
+    fn config(directory: &Path) -> Config {
+        let mut config = Config::default();
+        config.objectstore.directory = Some(directory.to_owned());
+        config
+    }
+
+    #[test]
+    fn a_directory_with_other_things_in_it_is_refused_and_never_removed() {
+        let place = tempfile::tempdir().unwrap();
+        let state = State::at(&place.path().join("state"));
+        let objects = place.path().join("objects");
+        refuse_foreign(&objects).unwrap();
+        std::fs::create_dir_all(objects.join(NOT_OURS)).unwrap();
+        refuse_foreign(&objects).unwrap();
+        std::fs::write(objects.join("thesis.tex"), "x").unwrap();
+        assert!(refuse_foreign(&objects).unwrap_err().message().contains("no objects of ours"));
+        remove(&config(&objects), &state).unwrap();
+        assert!(objects.join("thesis.tex").exists());
+    }
+
+    #[test]
+    fn a_store_is_removed_by_the_state_directory_whose_it_is() {
+        let (cx, _) = context();
+        let place = tempfile::tempdir().unwrap();
+        let [first, second] = ["a", "b"].map(|name| State::at(&place.path().join(name)));
+        let objects = place.path().join("objects");
+        drop(Store::open(&cx, &objects, Options::default()).unwrap());
+        refuse_foreign(&objects).unwrap();
+        for state in [&first, &second] {
+            std::fs::create_dir(state.path()).unwrap();
+        }
+        std::fs::create_dir(first.control()).unwrap();
+        std::os::unix::fs::symlink(first.control(), second.control()).unwrap();
+        remove(&config(&objects), &second).unwrap();
+        assert!(objects.join(MARK).exists(), "it only shares them");
+        remove(&config(&objects), &first).unwrap();
+        assert!(!objects.exists());
+    }
+}

@@ -1,0 +1,245 @@
+"""What the stock Python clients of S3 do with the cloud. Arguments: the endpoint, the CA's certificate, the access key and
+the name of a function below. The secret key is read from standard input, the first line of it.
+"""
+import hashlib, http.client, io, json, os, random, socket, ssl, sys, tempfile, urllib.parse
+
+import boto3
+import urllib3
+from boto3.s3.transfer import TransferConfig
+from botocore.config import Config
+from botocore.exceptions import ClientError
+from minio import Minio
+from minio.commonconfig import ComposeSource, CopySource, Tags
+from minio.deleteobjects import DeleteObject
+
+MIB = 1 << 20
+LARGE = random.Random(1).randbytes(13 * MIB + 7)
+ODD = ["plain", "a b+c/ü€/%41?&=;.txt", "dir/", "dir/one", "dir/two", "../up", "x//y", "quote\"'<>", "~(tilde)*!"]
+
+
+def client(style="path", address=None, **more):
+    return boto3.client(
+        "s3",
+        endpoint_url=address or endpoint,
+        region_name="RegionOne",
+        aws_access_key_id=access,
+        aws_secret_access_key=secret,
+        verify=authority,
+        config=Config(s3={"addressing_style": style}, retries={"max_attempts": 0}, signature_version="s3v4", **more),
+    )
+
+
+def refused(code, call, **arguments):
+    try:
+        answer = call(**arguments)
+    except ClientError as error:
+        found = error.response["Error"]["Code"]
+        assert found == code, f"{call.__name__}: {found} and not {code}: {error}"
+        return error.response["ResponseMetadata"]["HTTPStatusCode"]
+    raise AssertionError(f"{call.__name__} should have been refused with {code}: {answer}")
+
+
+def ask(method, url, body=None, headers=None):
+    """As curl would: nothing but what is told is sent."""
+    parts = urllib.parse.urlsplit(url)
+    connection = http.client.HTTPSConnection(parts.netloc, timeout=60, context=ssl.create_default_context(cafile=authority))
+    connection.request(method, f"{parts.path}?{parts.query}", body, headers or {})
+    answer = connection.getresponse()
+    return answer.status, answer.read()
+
+
+def objects():
+    s3 = client()
+    s3.create_bucket(Bucket="boto")
+    s3.create_bucket(Bucket="boto")
+    assert [bucket["Name"] for bucket in s3.list_buckets()["Buckets"]] == ["boto"]
+    assert s3.head_bucket(Bucket="boto")["ResponseMetadata"]["HTTPStatusCode"] == 200
+    assert s3.get_bucket_location(Bucket="boto")["LocationConstraint"] == "RegionOne"
+    refused("404", s3.head_bucket, Bucket="none")
+    refused("NoSuchBucket", s3.put_object, Bucket="none", Key="k", Body=b"x")
+
+    put = s3.put_object(Bucket="boto", Key="k", Body=b"hello", ContentType="text/plain", Metadata={"colour": "blue"})
+    assert put["ETag"] == f'"{hashlib.md5(b"hello").hexdigest()}"', put
+    got = s3.get_object(Bucket="boto", Key="k")
+    assert (got["Body"].read(), got["ContentType"], got["Metadata"]) == (b"hello", "text/plain", {"colour": "blue"}), got
+    assert got["ServerSideEncryption"] == "AES256", got
+    assert s3.get_object(Bucket="boto", Key="k", Range="bytes=1-3")["Body"].read() == b"ell"
+    refused("InvalidRange", s3.get_object, Bucket="boto", Key="k", Range="bytes=9-")
+    refused("404", s3.head_object, Bucket="boto", Key="none")
+    refused("NoSuchKey", s3.get_object, Bucket="boto", Key="none")
+    for algorithm in ["CRC32", "SHA1", "SHA256"]:
+        put = s3.put_object(Bucket="boto", Key=algorithm, Body=b"hello" * 1000, ChecksumAlgorithm=algorithm)
+        head = s3.head_object(Bucket="boto", Key=algorithm, ChecksumMode="ENABLED")
+        assert put[f"Checksum{algorithm}"] == head[f"Checksum{algorithm}"], (put, head)
+    refused("BadDigest", s3.put_object, Bucket="boto", Key="bad", Body=b"hello", ChecksumSHA256="A" * 43 + "=")
+    refused("404", s3.head_object, Bucket="boto", Key="bad")
+
+    # Conditions.
+    refused("PreconditionFailed", s3.put_object, Bucket="boto", Key="k", Body=b"x", IfNoneMatch="*")
+    refused("304", s3.get_object, Bucket="boto", Key="k", IfNoneMatch=got["ETag"])
+    refused("PreconditionFailed", s3.get_object, Bucket="boto", Key="k", IfMatch='"other"')
+    s3.put_object(Bucket="boto", Key="k", Body=b"again", IfMatch=got["ETag"])
+
+    # Names of every kind, and lists of them.
+    s3.create_bucket(Bucket="names")
+    for key in ODD:
+        s3.put_object(Bucket="names", Key=key, Body=key.encode())
+    listed = []
+    for page in s3.get_paginator("list_objects_v2").paginate(Bucket="names", PaginationConfig={"PageSize": 2}):
+        listed += [entry["Key"] for entry in page.get("Contents", [])]
+    assert listed == sorted(ODD, key=str.encode), listed
+    listed = [entry["Key"] for entry in s3.list_objects(Bucket="names")["Contents"]]
+    assert listed == sorted(ODD, key=str.encode), listed
+    page = s3.list_objects_v2(Bucket="names", Delimiter="/", Prefix="dir/")
+    assert [entry["Key"] for entry in page["Contents"]] == ["dir/", "dir/one", "dir/two"], page
+    page = s3.list_objects_v2(Bucket="names", Delimiter="/")
+    assert [entry["Prefix"] for entry in page["CommonPrefixes"]] == ["../", "a b+c/", "dir/", "x//"[:2]], page
+    for key in ODD:
+        assert s3.get_object(Bucket="names", Key=key)["Body"].read() == key.encode(), key
+    refused("BucketNotEmpty", s3.delete_bucket, Bucket="names")
+    done = s3.delete_objects(Bucket="names", Delete={"Objects": [{"Key": key} for key in ODD + ["none"]]})
+    assert len(done["Deleted"]) == len(ODD) + 1 and "Errors" not in done, done
+    s3.delete_bucket(Bucket="names")
+
+    # Copies, tags, CORS.
+    s3.copy_object(Bucket="boto", Key="copy", CopySource={"Bucket": "boto", "Key": "k"})
+    assert s3.get_object(Bucket="boto", Key="copy")["Body"].read() == b"again"
+    s3.put_object_tagging(Bucket="boto", Key="copy", Tagging={"TagSet": [{"Key": "a", "Value": "b c"}]})
+    assert s3.get_object_tagging(Bucket="boto", Key="copy")["TagSet"] == [{"Key": "a", "Value": "b c"}]
+    rule = {"AllowedMethods": ["GET"], "AllowedOrigins": ["https://app.example"]}
+    s3.put_bucket_cors(Bucket="boto", CORSConfiguration={"CORSRules": [rule]})
+    assert s3.get_bucket_cors(Bucket="boto")["CORSRules"][0]["AllowedOrigins"] == ["https://app.example"]
+    asked = {"Origin": "https://app.example", "Access-Control-Request-Method": "GET"}
+    assert ask("OPTIONS", f"{endpoint}/boto/k", headers=asked)[0] == 200
+    asked["Origin"] = "https://other.example"
+    assert ask("OPTIONS", f"{endpoint}/boto/k", headers=asked)[0] == 403
+
+    # What is not there yet says so.
+    status = {"Status": "Enabled"}
+    assert refused("NotImplemented", s3.put_bucket_versioning, Bucket="boto", VersioningConfiguration=status) == 501
+    assert refused("NotImplemented", s3.put_bucket_policy, Bucket="boto", Policy="{}") == 501
+
+
+def uploads():
+    s3 = client()
+    s3.create_bucket(Bucket="large")
+    pieces = TransferConfig(multipart_threshold=5 * MIB, multipart_chunksize=5 * MIB, max_concurrency=4)
+    s3.upload_fileobj(io.BytesIO(LARGE), "large", "whole", Config=pieces)
+    head = s3.head_object(Bucket="large", Key="whole")
+    assert head["ContentLength"] == len(LARGE) and head["ETag"].endswith('-3"'), head
+    back = io.BytesIO()
+    s3.download_fileobj("large", "whole", back, Config=pieces)
+    assert back.getvalue() == LARGE
+    across = s3.get_object(Bucket="large", Key="whole", Range=f"bytes={5 * MIB - 3}-{10 * MIB + 2}")["Body"].read()
+    assert across == LARGE[5 * MIB - 3:10 * MIB + 3]
+    s3.copy({"Bucket": "large", "Key": "whole"}, "large", "copied", Config=pieces)
+    assert s3.get_object(Bucket="large", Key="copied")["Body"].read() == LARGE
+    # One that is given up leaves nothing.
+    upload = s3.create_multipart_upload(Bucket="large", Key="given-up")["UploadId"]
+    where = {"Bucket": "large", "Key": "given-up", "UploadId": upload}
+    part = s3.upload_part(PartNumber=1, Body=LARGE[:5 * MIB], **where)
+    assert [found["ETag"] for found in s3.list_parts(**where)["Parts"]] == [part["ETag"]]
+    assert [found["Key"] for found in s3.list_multipart_uploads(Bucket="large")["Uploads"]] == ["given-up"]
+    wrong = {"Parts": [{"PartNumber": 1, "ETag": '"' + "0" * 32 + '"'}]}
+    refused("InvalidPart", s3.complete_multipart_upload, MultipartUpload=wrong, **where)
+    s3.abort_multipart_upload(**where)
+    refused("NoSuchUpload", s3.list_parts, **where)
+    refused("NoSuchKey", s3.get_object, Bucket="large", Key="given-up")
+    assert not s3.list_multipart_uploads(Bucket="large").get("Uploads")
+
+
+def presigned():
+    s3 = client()
+    s3.create_bucket(Bucket="open")
+    s3.create_bucket(Bucket="closed")
+    s3.put_object(Bucket="open", Key="k", Body=b"hello")
+    s3.put_object(Bucket="closed", Key="secret", Body=b"secret")
+    get = s3.generate_presigned_url("get_object", {"Bucket": "open", "Key": "k"}, 300)
+    assert ask("GET", get) == (200, b"hello")
+    for name in ["x-amz-acl", "x-amz-meta-a", "X-Amz-Security-Token", "x-amz-request-payer"]:
+        status, body = ask("GET", get, headers={name: "x"})
+        assert status == 403 and b"AccessDenied" in body, (name, status, body)
+    status, body = ask("GET", get.replace("/k?", "/other?"))
+    assert status == 403 and b"SignatureDoesNotMatch" in body, (status, body)
+    status, body = ask("PUT", get, b"x")
+    assert status == 403 and b"SignatureDoesNotMatch" in body, (status, body)
+    put = s3.generate_presigned_url("put_object", {"Bucket": "open", "Key": "put"}, 300)
+    # With a header that nobody signed, another bucket's object would be copied.
+    status, body = ask("PUT", put, b"", {"x-amz-copy-source": "/closed/secret"})
+    assert status == 403 and b"AccessDenied" in body, (status, body)
+    refused("NoSuchKey", s3.get_object, Bucket="open", Key="put")
+    assert ask("PUT", put, b"put")[0] == 200
+    assert s3.get_object(Bucket="open", Key="put")["Body"].read() == b"put"
+    status, body = ask("GET", f"{endpoint}/open/k")
+    assert status == 403 and b"AccessDenied" in body, (status, body)
+    post = s3.generate_presigned_post("open", "posted", ExpiresIn=300)
+    fields = list(post["fields"].items()) + [("file", ("name", b"posted"))]
+    body, kind = urllib3.encode_multipart_formdata(fields)
+    status, text = ask("POST", post["url"], body, {"Content-Type": kind, "Content-Length": str(len(body))})
+    assert status == 204, (status, text)
+    assert s3.get_object(Bucket="open", Key="posted")["Body"].read() == b"posted"
+
+
+def minio():
+    place = urllib.parse.urlsplit(endpoint).netloc
+    pool = urllib3.PoolManager(ca_certs=authority, cert_reqs="CERT_REQUIRED", retries=False)
+    s3 = Minio(place, access_key=access, secret_key=secret, secure=True, region="RegionOne", http_client=pool)
+    s3.make_bucket("minio-py")
+    assert s3.bucket_exists("minio-py") and not s3.bucket_exists("minio-none")
+    s3.put_object("minio-py", "small", io.BytesIO(b"hello"), 5, content_type="text/plain", metadata={"a": "b"})
+    found = s3.stat_object("minio-py", "small")
+    assert (found.size, found.content_type, found.metadata["x-amz-meta-a"]) == (5, "text/plain", "b"), found
+    s3.put_object("minio-py", "dir/large", io.BytesIO(LARGE), len(LARGE), part_size=5 * MIB)
+    with tempfile.TemporaryDirectory() as place:
+        s3.fget_object("minio-py", "dir/large", f"{place}/large")
+        assert open(f"{place}/large", "rb").read() == LARGE
+    s3.put_object("minio-py", "dir/unknown", io.BytesIO(LARGE), -1, part_size=5 * MIB)
+    assert s3.get_object("minio-py", "dir/unknown", offset=3, length=7).read() == LARGE[3:10]
+    s3.copy_object("minio-py", "copy", CopySource("minio-py", "small"))
+    s3.compose_object("minio-py", "composed", [ComposeSource("minio-py", "dir/large"), ComposeSource("minio-py", "small")])
+    assert s3.get_object("minio-py", "composed").read() == LARGE + b"hello"
+    tags = Tags.new_object_tags()
+    tags["kind"] = "copy"
+    s3.set_object_tags("minio-py", "copy", tags)
+    assert s3.get_object_tags("minio-py", "copy") == tags
+    names = [entry.object_name for entry in s3.list_objects("minio-py", recursive=True)]
+    assert names == ["composed", "copy", "dir/large", "dir/unknown", "small"], names
+    assert [entry.object_name for entry in s3.list_objects("minio-py")] == ["composed", "copy", "dir/", "small"]
+    assert ask("GET", s3.presigned_get_object("minio-py", "small")) == (200, b"hello")
+    assert list(s3.remove_objects("minio-py", [DeleteObject(name) for name in names])) == []
+    s3.remove_bucket("minio-py")
+
+
+def virtual_host():
+    """Each bucket by a name of its own; nobody else than this process resolves it."""
+    known = socket.getaddrinfo
+    socket.getaddrinfo = lambda host, *more: known("127.0.0.1" if host.endswith("s3.example.org") else host, *more)
+    s3 = client("virtual", "https://s3.example.org:8444")
+    s3.create_bucket(Bucket="named")
+    s3.put_object(Bucket="named", Key="a/b c", Body=b"hello")
+    assert s3.get_object(Bucket="named", Key="a/b c")["Body"].read() == b"hello"
+    url = s3.generate_presigned_url("get_object", {"Bucket": "named", "Key": "a/b c"}, 300)
+    assert url.startswith("https://named.s3.example.org:8444/"), url
+    assert ask("GET", url) == (200, b"hello")
+    assert client().get_object(Bucket="named", Key="a/b c")["Body"].read() == b"hello"
+
+
+def code():
+    """What listing the buckets is answered with, and putting an object into a bucket of somebody else."""
+    s3, found = client(), {}
+    calls = {"list": lambda: s3.list_buckets(), "get": lambda: s3.get_object(Bucket="shared", Key="k"),
+             "put": lambda: s3.put_object(Bucket="shared", Key="k", Body=b"x"),
+             "keys": lambda: s3.list_objects_v2(Bucket="shared"), "take": lambda: s3.create_bucket(Bucket="shared"),
+             "delete": lambda: s3.delete_object(Bucket="shared", Key="k")}
+    for name, call in calls.items():
+        try:
+            call()
+            found[name] = "ok"
+        except ClientError as error:
+            found[name] = error.response["Error"]["Code"]
+    print(json.dumps(found))
+
+
+endpoint, authority, access, what = sys.argv[1:]
+secret = sys.stdin.readline().rstrip("\n")
+globals()[what]()
