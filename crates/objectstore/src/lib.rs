@@ -101,14 +101,18 @@ struct Inner {
     settings: Settings,
 }
 
+/// What S3 calls a region of the cloud: small letters, digits and hyphens.
+pub fn region(name: &str) -> String {
+    let plain = |letter: char| if letter.is_ascii_alphanumeric() { letter.to_ascii_lowercase() } else { '-' };
+    name.chars().map(plain).collect()
+}
+
 impl ObjectStore {
     /// # Errors
     /// 400 if the domain is none.
     pub fn new(deps: Deps, mut settings: Settings) -> Result<ObjectStore> {
         server::check_domain(settings.domain.as_deref())?;
-        let plain =
-            |letter: char| if letter.is_ascii_alphanumeric() { letter.to_ascii_lowercase() } else { '-' };
-        settings.region = settings.region.chars().map(plain).collect();
+        settings.region = region(&settings.region);
         Ok(ObjectStore(Arc::new(Inner {
             projects: ProjectKeys::new(deps.store.clone(), deps.master),
             cx: deps.cx,
