@@ -56,7 +56,7 @@ pub enum Command {
         #[command(subcommand)]
         command: AdminCommand,
     },
-    /// Object storage: access keys
+    /// Object storage: access keys, checks, copies
     ///
     /// For the operator at the machine itself, as root; the cloud may run or not.
     S3 {
@@ -181,6 +181,41 @@ pub enum S3Command {
     Keys {
         #[command(subcommand)]
         command: S3KeysCommand,
+    },
+    /// Read everything that object storage keeps and say what is damaged; the cloud must be down
+    ///
+    /// Ends with an error if something is. Whatever is damaged is refused to clients as damaged in any case.
+    Fsck {
+        /// Put an index made from the log alone in the place of the present one
+        #[arg(long)]
+        rebuild_index: bool,
+        /// Go on without the part of the log that is lost: without this a store that has lost some takes no writes
+        #[arg(long)]
+        accept_loss: bool,
+        /// Remove files that no record leads to; opening the store does that, too
+        #[arg(long)]
+        remove_orphans: bool,
+        /// As JSON, for programs
+        #[arg(long)]
+        json: bool,
+    },
+    /// Write a consistent copy of all buckets and objects; the cloud may run or not
+    ///
+    /// The copy is of one moment, while everything goes on, and as sealed as the objects are: without `control/master.key` it
+    /// cannot be read. Keep it with a copy of the database and the keys. One without the file `complete` is not whole.
+    Backup {
+        /// Where to: a directory that is empty or not there, which the user of the cloud can reach
+        directory: PathBuf,
+    },
+    /// Put a copy in the place of the objects and check all of it; the cloud must be down
+    ///
+    /// What is there now has to be moved away before.
+    Restore {
+        /// Where `hanse s3 backup` has written it
+        directory: PathBuf,
+        /// As JSON, for programs
+        #[arg(long)]
+        json: bool,
     },
 }
 

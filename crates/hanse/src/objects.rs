@@ -1,5 +1,7 @@
 //! Object storage in this process: its directory, its listener, and who holds them.
 
+pub mod socket;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -77,6 +79,7 @@ pub fn remove(config: &Config, state: &State) -> Result<()> {
 pub struct Objects {
     cx: Cx,
     directory: PathBuf,
+    socket: PathBuf,
     address: SocketAddr,
     tls: Option<Arc<ServerConfig>>,
     held: Option<(Store, TcpListener)>,
@@ -92,6 +95,7 @@ impl Objects {
         let mut objects = Objects {
             cx: cx.clone(),
             directory: directory(config, state),
+            socket: state.objects_socket(),
             address: config.objectstore.listen,
             tls: config.objectstore.tls.then_some(tls),
             held: None,
@@ -161,7 +165,10 @@ impl Objects {
         match make(store.clone()) {
             Ok(object_store) => {
                 tracing::info!(listen = %self.address, directory = %self.directory.display(), "S3 is ready");
-                object_store.serve(listener, self.tls, stop).await;
+                tokio::join!(
+                    object_store.serve(listener, self.tls, stop.clone()),
+                    socket::answer(&self.socket, &store, stop)
+                );
             }
             Err(error) => tracing::error!(error = %error.detail(), "S3 is not served"),
         }

@@ -1,5 +1,7 @@
 //! `hanse s3`: what the operator of the machine does about object storage, without an account.
 
+mod copies;
+
 use std::io::BufRead;
 
 use hanse_core::{Context, Cx, Error, Result, Secret};
@@ -7,6 +9,7 @@ use hanse_identity::{
     GivenKey, MadeKey, ProjectUser, create_access_key, delete_access_key, ensure_project_user,
     existing_projects, existing_users, list_access_keys,
 };
+use hanse_logstore::Repair;
 use hanse_store::Db;
 use serde_json::json;
 
@@ -23,7 +26,21 @@ pub fn run(cx: &Cx, config: &Config, command: &S3Command) -> Result<()> {
     require_root("`hanse s3`")?;
     let state = State::at(&config.state_dir.0);
     cloud(&state)?;
-    let S3Command::Keys { command } = command;
+    let command = match command {
+        S3Command::Keys { command } => command,
+        S3Command::Fsck { rebuild_index, accept_loss, remove_orphans, json } => {
+            let repair = Repair {
+                rebuild_index: *rebuild_index,
+                accept_loss: *accept_loss,
+                remove_orphans: *remove_orphans,
+            };
+            return copies::fsck(config, &state, repair, *json);
+        }
+        S3Command::Backup { directory } => return copies::backup(cx, config, &state, directory),
+        S3Command::Restore { directory, json } => {
+            return copies::restore(config, &state, directory, *json);
+        }
+    };
     match command {
         S3KeysCommand::Create { user, project, access_key, new, json } => {
             let given = access_key.as_ref().map(|access| read_key(access)).transpose()?;

@@ -77,6 +77,11 @@ impl State {
         self.0.join("run/agent.sock")
     }
 
+    /// By which the process that has the objects open is asked for a copy of them.
+    pub fn objects_socket(&self) -> PathBuf {
+        self.run().join("objects.sock")
+    }
+
     /// What the agent keeps: guests, images and disks.
     pub fn agent(&self) -> PathBuf {
         self.0.join("agent")
@@ -240,7 +245,11 @@ fn what_fails(path: &Path) -> String {
     format!("cannot make the directory {}", path.display())
 }
 
-fn make(path: &Path, mode: u32, owner: Option<Owner>) -> Result<()> {
+/// Makes a directory if it is not there, and gives it to its owner.
+///
+/// # Errors
+/// If the file system refuses.
+pub fn make(path: &Path, mode: u32, owner: Option<Owner>) -> Result<()> {
     let what = || what_fails(path);
     DirBuilder::new().recursive(true).mode(mode).create(path).context(what())?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).context(what())?;

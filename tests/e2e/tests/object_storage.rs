@@ -337,6 +337,66 @@ fn objects_on_a_disk_of_their_own_are_the_users_and_go_with_a_reset() {
 }
 
 #[test]
+fn a_copy_taken_while_clients_write_brings_everything_back_and_damage_is_found() {
+    let Some(cloud) = start("s3-copy", "") else { return };
+    let key = cloud.key_of("ada", "blue");
+    let aws = |arguments: &[&str]| ok(&mut cloud.aws(&key, arguments));
+    let at = |name: &str| cloud.file(name).display().to_string();
+    let (tree, back, copy) = (at("tree"), at("back"), at("copy"));
+    for (name, bytes) in [("large", 9 * MIB), ("middle", 300_000), ("small", 5)] {
+        cloud.random_file(&format!("tree/{name}"), bytes);
+    }
+    aws(&["s3", "mb", "s3://kept"]);
+    aws(&["s3", "sync", &tree, "s3://kept"]);
+    let more = cloud.random_file("more", 20 * MIB);
+    let mut writer =
+        cloud.aws(&key, &["s3", "cp", &more, "s3://kept/more"]).stdout(Stdio::null()).spawn().unwrap();
+    let said = cloud.hanse_ok(&["s3", "backup", &copy]);
+    assert!(said.contains("Copied"), "{said}");
+    assert!(writer.wait().unwrap().success());
+    assert!(cloud.hanse_fails(&["s3", "backup", &copy]).contains("not empty"));
+    for arguments in [&["s3", "fsck"] as &[&str], &["s3", "restore", &copy]] {
+        assert!(cloud.hanse_fails(arguments).contains("`hanse down`"), "{arguments:?}");
+    }
+
+    cloud.hanse_ok(&["down"]);
+    assert!(cloud.hanse_ok(&["s3", "fsck"]).contains("All of it is sound"));
+    assert!(cloud.hanse_fails(&["s3", "restore", &copy]).contains("move them away"));
+    let objects = cloud.state().join("objects");
+    std::fs::rename(&objects, cloud.state().join("objects.old")).unwrap();
+    assert!(cloud.hanse_ok(&["s3", "restore", &copy]).contains("All of it is sound"));
+    cloud.hanse_ok(&["up"]);
+    aws(&["s3", "sync", "s3://kept", &back]);
+    let _ = std::fs::remove_file(cloud.file("back/more"));
+    assert_same(&tree, &back);
+
+    // And one while it is down.
+    cloud.hanse_ok(&["down"]);
+    cloud.hanse_ok(&["s3", "backup", &at("second")]);
+
+    // A bit turns over on the disk.
+    let find = ["-path", "*/extents/*", "-type", "f", "-size", "+4000k"];
+    let files = ok(std::process::Command::new("find").arg(&objects).args(find));
+    let victim = files.lines().next().unwrap_or_else(|| unreachable!("no file of a large payload"));
+    let mut bytes = std::fs::read(victim).unwrap();
+    bytes[2_000_000] ^= 1;
+    std::fs::write(victim, bytes).unwrap();
+    let found = cloud.hanse().args(["s3", "fsck", "--json"]).output().unwrap();
+    assert!(!found.status.success());
+    let report: Value = serde_json::from_slice(&found.stdout).unwrap();
+    assert_eq!(
+        (report["sound"].as_bool(), report["damages"].as_array().map(Vec::len)),
+        (Some(false), Some(1)),
+        "{report}"
+    );
+    cloud.hanse_ok(&["up"]);
+    fails(&mut cloud.aws(&key, &["s3", "cp", "s3://kept/large", &at("damaged")]));
+    assert!(!cloud.file("damaged").exists(), "no damaged bytes are kept by a client");
+    aws(&["s3", "cp", "s3://kept/middle", &at("middle")]);
+    assert_same(&at("tree/middle"), &at("middle"));
+}
+
+#[test]
 fn a_port_in_use_is_said_with_what_to_do() {
     let Some(cloud) = start("s3-port", "") else { return };
     cloud.hanse_ok(&["down"]);
