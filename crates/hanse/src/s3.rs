@@ -91,7 +91,7 @@ fn tell_made(config: &Config, made: &MadeKey, as_json: bool) {
     tell!("Access key  {}", made.access);
     tell!("Secret key  {}", made.secret.expose());
     tell!("Endpoint    {}", config.objectstore.public_url);
-    tell!("Region      {}", config.api.region);
+    tell!("Region      {}", hanse_objectstore::region(&config.api.region));
     tell!("The secret key is not shown again.");
 }
 

@@ -87,6 +87,12 @@ impl Default for Settings {
     }
 }
 
+/// What S3 calls a region of the catalog.
+pub fn region(name: &str) -> String {
+    let plain = |letter: char| if letter.is_ascii_alphanumeric() { letter.to_ascii_lowercase() } else { '-' };
+    name.chars().map(plain).collect()
+}
+
 /// The service. Cheap to clone; one a process.
 #[derive(Clone)]
 pub struct ObjectStore(Arc<Inner>);
@@ -106,9 +112,7 @@ impl ObjectStore {
     /// 400 if the domain is none.
     pub fn new(deps: Deps, mut settings: Settings) -> Result<ObjectStore> {
         server::check_domain(settings.domain.as_deref())?;
-        let plain =
-            |letter: char| if letter.is_ascii_alphanumeric() { letter.to_ascii_lowercase() } else { '-' };
-        settings.region = settings.region.chars().map(plain).collect();
+        settings.region = region(&settings.region);
         Ok(ObjectStore(Arc::new(Inner {
             projects: ProjectKeys::new(deps.store.clone(), deps.master),
             cx: deps.cx,
