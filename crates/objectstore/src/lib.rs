@@ -21,6 +21,7 @@ mod service;
 mod sums;
 mod tagging;
 mod verbs;
+mod versions;
 
 use std::sync::Arc;
 use std::time::Duration;
