@@ -1,4 +1,4 @@
-"""What the stock Python clients of S3 do with the cloud. Arguments: the endpoint, the CA's certificate, the access key and
+"""What the stock Python clients of S3 do with the cloud. Arguments: the endpoint, the CA's certificate, the access key, the region and
 the name of a function below. The secret key is read from standard input, the first line of it.
 """
 import hashlib, http.client, io, json, os, random, socket, ssl, sys, tempfile, urllib.parse
@@ -21,7 +21,7 @@ def client(style="path", address=None, **more):
     return boto3.client(
         "s3",
         endpoint_url=address or endpoint,
-        region_name="RegionOne",
+        region_name=region,
         aws_access_key_id=access,
         aws_secret_access_key=secret,
         verify=authority,
@@ -183,7 +183,7 @@ def presigned():
 def minio():
     place = urllib.parse.urlsplit(endpoint).netloc
     pool = urllib3.PoolManager(ca_certs=authority, cert_reqs="CERT_REQUIRED", retries=False)
-    s3 = Minio(place, access_key=access, secret_key=secret, secure=True, region="RegionOne", http_client=pool)
+    s3 = Minio(place, access_key=access, secret_key=secret, secure=True, region=region, http_client=pool)
     s3.make_bucket("minio-py")
     assert s3.bucket_exists("minio-py") and not s3.bucket_exists("minio-none")
     s3.put_object("minio-py", "small", io.BytesIO(b"hello"), 5, content_type="text/plain", metadata={"a": "b"})
@@ -240,6 +240,6 @@ def code():
     print(json.dumps(found))
 
 
-endpoint, authority, access, what = sys.argv[1:]
+endpoint, authority, access, region, what = sys.argv[1:]
 secret = sys.stdin.readline().rstrip("\n")
 globals()[what]()

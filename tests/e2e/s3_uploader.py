@@ -1,6 +1,6 @@
 """Uploads to S3 while the cloud's processes are killed, until standard input has a second line; then reads everything and
 prints, as JSON, how much was acknowledged and what is not as it must be. Arguments: endpoint, CA's certificate, access
-key; the secret key is the first line of standard input.
+key, region; the secret key is the first line of standard input.
 
 An object must be what was acknowledged last, or what was sent after that and never answered.
 """
@@ -10,7 +10,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-endpoint, authority, access = sys.argv[1:]
+endpoint, authority, access, region = sys.argv[1:]
 secret = sys.stdin.readline().rstrip("\n")
 MIB = 1 << 20
 GONE = None
@@ -21,7 +21,7 @@ acknowledged, tried, counts, refusals = {}, {}, {}, []
 
 def client():
     config = Config(s3={"addressing_style": "path"}, retries={"max_attempts": 0}, read_timeout=20, connect_timeout=5)
-    return boto3.client("s3", endpoint_url=endpoint, region_name="RegionOne", verify=authority, config=config,
+    return boto3.client("s3", endpoint_url=endpoint, region_name=region, verify=authority, config=config,
                         aws_access_key_id=access, aws_secret_access_key=secret)
 
 

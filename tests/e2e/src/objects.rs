@@ -11,6 +11,9 @@ use crate::{Cloud, ok, tools};
 /// Where every cloud of a test serves S3, in its own network namespace.
 pub const ENDPOINT: &str = "https://127.0.0.1:8444";
 
+/// What clients that were told of none sign for.
+pub const REGION: &str = "us-east-1";
+
 /// Debian's own, whatever else is called so on this machine.
 pub const AWS: &str = "/usr/bin/aws";
 
@@ -77,7 +80,7 @@ impl Cloud {
         command.env("HOME", self.file(""));
         command.env("LC_ALL", "C.UTF-8");
         command.env("AWS_ACCESS_KEY_ID", &key.access).env("AWS_SECRET_ACCESS_KEY", &key.secret);
-        command.env("AWS_DEFAULT_REGION", "RegionOne").env("AWS_EC2_METADATA_DISABLED", "true");
+        command.env("AWS_DEFAULT_REGION", REGION).env("AWS_EC2_METADATA_DISABLED", "true");
         command.env("AWS_CA_BUNDLE", self.ca());
         command.current_dir(self.file(""));
         command
@@ -109,7 +112,7 @@ impl Cloud {
             .env_remove("AWS_SECRET_ACCESS_KEY")
             .env_remove("AWS_CA_BUNDLE");
         command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join(script)).arg(ENDPOINT).arg(self.ca());
-        command.arg(&key.access).args(arguments);
+        command.arg(&key.access).arg(REGION).args(arguments);
         let piped = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = piped.spawn().expect("python3 starts");
         let stdin = child.stdin.as_mut().expect("standard input");

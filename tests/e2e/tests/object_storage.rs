@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::process::Stdio;
 use std::time::Duration;
 
-use hanse_e2e::objects::{ENDPOINT, Key, assert_same, possible};
+use hanse_e2e::objects::{ENDPOINT, Key, REGION, assert_same, possible};
 use hanse_e2e::plane::Plane;
 use hanse_e2e::postgres::Database;
 use hanse_e2e::{Cloud, fails, ok};
@@ -89,7 +89,7 @@ fn s3cmd_rclone_and_restic_bring_back_what_they_were_given() {
         command.args([
             "--host=127.0.0.1:8444",
             "--host-bucket=127.0.0.1:8444",
-            "--region=RegionOne",
+            "--region=us-east-1",
             "--no-progress",
         ]);
         command.arg(format!("--ca-certs={}", cloud.ca().display()));
@@ -109,7 +109,7 @@ fn s3cmd_rclone_and_restic_bring_back_what_they_were_given() {
         let mut command = cloud.s3("rclone", &key);
         command.env("RCLONE_CONFIG_HANSE_TYPE", "s3").env("RCLONE_CONFIG_HANSE_PROVIDER", "Other");
         command.env("RCLONE_CONFIG_HANSE_ENV_AUTH", "true").env("RCLONE_CONFIG_HANSE_ENDPOINT", ENDPOINT);
-        command.env("RCLONE_CONFIG_HANSE_REGION", "RegionOne").env_remove("AWS_CA_BUNDLE");
+        command.env("RCLONE_CONFIG_HANSE_REGION", REGION).env_remove("AWS_CA_BUNDLE");
         command.args(["--ca-cert", &cloud.ca().display().to_string(), "--retries", "1"]);
         ok(command.args(arguments))
     };
