@@ -10,7 +10,7 @@ use redb::ReadableTable;
 use crate::extent::Extents;
 use crate::index::{Checkpoint, FILE, Index, Lookup, Payload, Snapshot};
 use crate::log::Segments;
-use crate::mark::Mark;
+use crate::mark::{Mark, Synced};
 use crate::recover::{self, Damage, Recovered, Replay};
 use crate::scrub::{check_payload, check_segment};
 use crate::{DAMAGED, Options, PayloadId, disk_error, index_error};
@@ -115,7 +115,7 @@ fn put_in_place(directory: &Path, first: Recovered, second: Recovered, options: 
     let position = second.tail.position;
     // From here on the log is read from its end only, past what is lost.
     second.index.save(&Checkpoint { position, stats: second.stats.clone() })?;
-    second.mark.set(position)?;
+    second.mark.set(Synced { position, closed: false })?;
     drop(second);
     let (from, to) = (directory.join(SECOND), directory.join(FILE));
     options

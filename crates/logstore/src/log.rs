@@ -18,6 +18,8 @@ const MAGIC: &[u8; 8] = b"HANSELOG";
 const VERSION: u32 = 1;
 /// How much is read ahead.
 const WINDOW: usize = 1 << 20;
+/// A blank page.
+static PAGE: [u8; 4096] = [0; 4096];
 
 /// The files of the log, opened once.
 #[derive(Debug)]
@@ -220,8 +222,8 @@ impl Walk {
         let mut offset = offset.next_multiple_of(ALIGN);
         while offset + HEAD as u64 <= self.size {
             // Most of what is searched is the blank end of a segment.
-            let page = 4096.min((self.size - offset) as usize);
-            if self.bytes(offset, page)?.iter().all(|byte| *byte == 0) {
+            let page = PAGE.len().min((self.size - offset) as usize);
+            if self.bytes(offset, page)? == &PAGE[..page] {
                 offset += (page as u64 / ALIGN) * ALIGN;
                 continue;
             }
@@ -247,14 +249,20 @@ impl Walk {
         ops.iter().all(|op| !matches!(op, Op::Inline { .. }) || self.inline(head, op).is_some())
     }
 
-    /// Whether anything but zeros stands from here to the end.
+    /// Whether it looks as if nothing was ever written to this segment.
+    pub(crate) fn begins_blank(&mut self) -> bool {
+        (0..16).all(|n| self.bytes(n * PAGE.len() as u64, PAGE.len()).is_none_or(|page| page == PAGE))
+    }
+
+    /// Where the last page ends that holds anything but zeros, from here on.
     pub(crate) fn last_written(&mut self, from: u64) -> Option<u64> {
         let mut last = None;
         let mut offset = from;
         while offset < self.size {
-            let len = (self.size - offset).min(WINDOW as u64) as usize;
-            let written = self.bytes(offset, len)?.iter().rposition(|byte| *byte != 0);
-            last = written.map(|at| offset + at as u64 + 1).or(last);
+            let len = PAGE.len().min((self.size - offset) as usize);
+            if self.bytes(offset, len)? != &PAGE[..len] {
+                last = Some(offset + len as u64);
+            }
             offset += len as u64;
         }
         last

@@ -15,7 +15,7 @@ use crate::disk::DiskFile;
 use crate::frame::{Head, Op};
 use crate::index::{Applied, Checkpoint, FILE, Index, Mode, Snapshot, Stats, Tables};
 use crate::log::{self, Found, Position, START, SegmentHead, Segments, Tail, Walk};
-use crate::mark::Mark;
+use crate::mark::{Mark, Synced};
 use crate::wire::key_hash;
 use crate::{Options, damaged, disk_error, index_error};
 
@@ -83,7 +83,7 @@ pub(crate) fn recover(directory: &Path, segments: &Arc<Segments>, options: &Opti
         }
         Err(error) if is_gone(&error) => return Err(error),
         // It was being made when the process ended.
-        Err(_) if synced == Position::default() => {
+        Err(_) if synced == Synced::default() => {
             set_aside(directory, options)?;
             Index::open(directory, FILE, options)?
         }
@@ -162,7 +162,12 @@ pub(crate) fn finish(
     replay.stats.retain(|segment, _| *segment <= last);
     replay.stats.entry(last).or_default().end = replay.position.offset;
     if !replay.lost.is_any() {
-        blank_the_end(segments, last, replay.position.offset, replay.previous_end)?;
+        if replay.is_closed_here() {
+            // From now on there may be something behind it.
+            mark.set(Synced { closed: false, ..replay.synced })?;
+        } else {
+            blank_the_end(segments, last, replay.position.offset, replay.previous_end)?;
+        }
         if rebuild {
             index.save(&Checkpoint { position: replay.position, stats: replay.stats.clone() })?;
             replay.frames = 0;
@@ -207,8 +212,7 @@ fn blank_the_end(segments: &Segments, segment: u64, end: u64, previous_end: u64)
 #[derive(Default)]
 pub(crate) struct Replay {
     pub checkpoint: Option<Checkpoint>,
-    /// The log was on the disk at least up to here.
-    pub synced: Position,
+    pub synced: Synced,
     pub position: Position,
     pub stats: Stats,
     pub damages: Vec<Damage>,
@@ -242,7 +246,9 @@ impl Replay {
         for (n, segment) in list.iter().copied().enumerate() {
             let mut walk = segments.walk(segment)?;
             let known = self.position.segment == segment && self.position.offset >= START;
-            let begun = walk.head().is_some() || walk.next_head(START).is_some();
+            let begun = segment <= self.synced.position.segment
+                || walk.head().is_some()
+                || (!walk.begins_blank() && walk.next_head(START).is_some());
             if !known && !begun && n > 0 {
                 // Made ahead, or its first batch never got to the disk.
                 continue;
@@ -255,8 +261,8 @@ impl Replay {
             }
             // How far this one was written, by what the next one says.
             let mut end = START;
-            if self.synced.segment == segment {
-                end = self.synced.offset;
+            if self.synced.position.segment == segment {
+                end = self.synced.position.offset;
             }
             if let Some(next) = list.get(n + 1)
                 && let Some(head) = segments.walk(*next)?.head()
@@ -267,12 +273,10 @@ impl Replay {
             self.segment(index, &mut walk, end, mode)?;
             self.stats.entry(segment).or_default().end = self.position.offset;
         }
-        if last < self.synced.segment {
+        let written = self.synced.position.segment;
+        if last < written {
             self.lost.unknown = true;
-            self.report(format!(
-                "the log ends in segment {last}, and it was written up to {}",
-                self.synced.segment
-            ));
+            self.report(format!("the log ends in segment {last}, and it was written up to {written}"));
         }
         self.position.segment = last;
         Ok(last)
@@ -285,6 +289,9 @@ impl Replay {
             let mut tables = Tables::open(&txn, mode)?;
             loop {
                 let offset = self.position.offset;
+                if self.is_closed_here() {
+                    break;
+                }
                 match walk.at(offset) {
                     Found::Frame(head, ops) => {
                         if !walk.payloads_are_sound(&head, &ops) {
@@ -305,6 +312,12 @@ impl Replay {
             }
         }
         txn.commit().map_err(index_error)
+    }
+
+    /// Whether the log was ended in order where it has been read to.
+    fn is_closed_here(&self) -> bool {
+        let Position { segment, offset, .. } = self.synced.position;
+        self.synced.closed && (segment, offset) == (self.position.segment, self.position.offset)
     }
 
     fn frame(&mut self, tables: &mut Tables<'_>, head: &Head, ops: &[Op], mode: Mode) -> Result<()> {

@@ -15,6 +15,7 @@ use crate::frame::{Op, Transaction};
 use crate::index::{Applied, Base, Checkpoint, Freed, Mode, Stats, Tables};
 use crate::keeper::{Chore, Grave};
 use crate::log::{Position, Tail};
+use crate::mark::Synced;
 use crate::store::Core;
 use crate::{Change, Staged, View, full, index_error, lock};
 
@@ -175,8 +176,9 @@ impl Writer {
                 let _ = self.checkpoint();
             }
         }
-        if self.unsaved_frames > 0 {
-            let _ = self.checkpoint();
+        // Whatever fails here is done again at the next start.
+        if self.core.failure().is_none() && (self.unsaved_frames == 0 || self.checkpoint().is_ok()) {
+            let _ = self.core.mark.set(Synced { position: self.tail.position, closed: true });
         }
     }
 
@@ -207,7 +209,8 @@ impl Writer {
         }
         let checkpoint = Checkpoint { position: self.tail.position, stats: lock(&self.core.stats).clone() };
         self.core.index.save(&checkpoint).map_err(|error| self.core.fail(error.detail()))?;
-        self.core.mark.set(self.tail.position).map_err(|error| self.core.fail(error.detail()))?;
+        let synced = Synced { position: self.tail.position, closed: false };
+        self.core.mark.set(synced).map_err(|error| self.core.fail(error.detail()))?;
         self.unsaved_frames = 0;
         self.unsaved_bytes = 0;
         self.saved_at = Instant::now();

@@ -77,7 +77,11 @@ pub fn verb(operation: &str) -> Option<Verb> {
         | "GetBucketAcl"
         | "GetBucketEncryption"
         | "GetBucketOwnershipControls" => SHOW_BUCKET,
-        "PutBucketCors" | "DeleteBucketCors" | "PutBucketTagging" | "DeleteBucketTagging" => UPDATE_BUCKET,
+        "PutBucketVersioning"
+        | "PutBucketCors"
+        | "DeleteBucketCors"
+        | "PutBucketTagging"
+        | "DeleteBucketTagging" => UPDATE_BUCKET,
         "GetObject"
         | "HeadObject"
         | "GetObjectTagging"

@@ -8,7 +8,7 @@ use s3s::{S3ErrorCode, S3Request, S3Response, S3Result};
 use crate::access::{Decided, no_such_bucket};
 use crate::conditions::time;
 use crate::fault::{self, error};
-use crate::record::{self, Bucket, Usage};
+use crate::record::{self, Bucket, Usage, Versioning};
 use crate::{ObjectStore, keys};
 
 /// Names that the listener needs for itself: Swift's `/info` and `/v1`.
@@ -79,6 +79,7 @@ impl ObjectStore {
             created_at: decided.cx.now().0,
             tags: Vec::new(),
             cors: Vec::new(),
+            versioning: Versioning::Off,
         };
         if self.find_bucket(&bucket.name).map_err(|error| fault::of(&error))?.is_none() {
             self.audit(&decided, &decided.grant(&bucket.name)?).await?;
@@ -123,11 +124,13 @@ impl ObjectStore {
 
     pub(crate) async fn remove(&self, decided: Decided) -> S3Result<S3Response<dto::DeleteBucketOutput>> {
         let bucket = decided.bucket()?.clone();
-        let objects = keys::objects(&bucket.id);
+        let rooms = [keys::objects(&bucket.id), keys::all_versions(&bucket.id)];
         let view = self.0.store.view().map_err(|error| fault::of(&error))?;
         let not_empty = || error(S3ErrorCode::BucketNotEmpty, "The bucket you tried to delete is not empty");
-        if view.scan_prefix(&objects).map_err(|error| fault::of(&error))?.next().is_some() {
-            return Err(not_empty());
+        for room in &rooms {
+            if view.scan_prefix(room).map_err(|error| fault::of(&error))?.next().is_some() {
+                return Err(not_empty());
+            }
         }
         drop(view);
         self.audit(&decided, &decided.grant(&bucket.name)?).await?;
@@ -135,15 +138,17 @@ impl ObjectStore {
             .0
             .store
             .write(move |change| {
-                if change.scan_prefix(&objects)?.next().is_some() {
-                    return Ok(false);
+                for room in &rooms {
+                    if change.scan_prefix(room)?.next().is_some() {
+                        return Ok(false);
+                    }
                 }
                 // What was uploaded of objects that never came to be.
                 let start = keys::uploads(&bucket.id);
                 let uploads: Vec<_> = change.scan_prefix(&start)?.collect::<Result<_>>()?;
                 let mut freed = 0;
                 for (key, _) in uploads {
-                    if let Some((_, upload)) = key.get(start.len()..).and_then(keys::split_upload) {
+                    if let Some((_, upload)) = key.get(start.len()..).and_then(keys::split_id) {
                         freed += delete_parts(change, upload)?;
                     }
                     change.delete(&key)?;

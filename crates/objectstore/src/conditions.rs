@@ -98,7 +98,13 @@ mod tests {
     use super::*;
 
     fn head() -> Head {
-        Head { modified_at: Timestamp(1_700_000_000_500_000), size: 1, etag: "abc".to_owned() }
+        Head {
+            modified_at: Timestamp(1_700_000_000_500_000),
+            size: 1,
+            etag: "abc".to_owned(),
+            version: None,
+            is_marker: false,
+        }
     }
 
     fn tag(value: &str) -> Option<ETagCondition> {

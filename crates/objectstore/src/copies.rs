@@ -8,18 +8,18 @@ use crate::access::Decided;
 use crate::buckets::current;
 use crate::conditions::{Conditions, time};
 use crate::fault::{self, error};
-use crate::keys;
 use crate::objects::{
-    Put, check_meta, check_offered, encryption, etag, meta, no_such_key, put, refuse_version, show_checksum,
+    Put, check_meta, check_offered, encryption, etag, meta, no_such_key, put, show_checksum,
 };
 use crate::record::{Bucket, Head, Meta, Object, Rest};
 use crate::verbs::GET_OBJECT;
+use crate::versions;
 
 /// The largest object that is copied in one request. Source: S3 API Reference, CopyObject.
 const COPY_MAX: u64 = 5 << 30;
 
 impl ObjectStore {
-    /// The bucket and the key of a source, if the caller may read there.
+    /// The bucket, the key and the version of a source, if the caller may read there.
     ///
     /// # Errors
     /// `NoSuchBucket`, `AccessDenied`, `NotImplemented`.
@@ -27,16 +27,16 @@ impl ObjectStore {
         &self,
         decided: &Decided,
         source: &CopySource,
-    ) -> S3Result<(std::sync::Arc<Bucket>, String)> {
+    ) -> S3Result<(std::sync::Arc<Bucket>, String, Option<String>)> {
         let CopySource::Bucket { bucket, key, version_id } = source else {
             return Err(error(S3ErrorCode::NotImplemented, "Access points are not offered."));
         };
-        refuse_version(version_id.as_deref())?;
+        let version = versions::check_id(version_id.as_deref())?.map(str::to_owned);
         let bucket = self.bucket_of(&decided.caller, bucket)?;
         let target = hanse_policy::Target::new(&bucket.name).in_project(&bucket.project_id);
         let allowed = decided.caller.authorize(&decided.cx, GET_OBJECT, target);
         allowed.map_err(|_| crate::access::denied())?;
-        Ok((bucket, key.to_string()))
+        Ok((bucket, key.to_string(), version))
     }
 
     pub(crate) async fn copy_object(
@@ -46,7 +46,7 @@ impl ObjectStore {
     ) -> S3Result<S3Response<dto::CopyObjectOutput>> {
         check_offered(&request.headers)?;
         let input = request.input;
-        let (source, source_key) = self.source(&decided, &input.copy_source)?;
+        let (source, source_key, version) = self.source(&decided, &input.copy_source)?;
         let bucket = decided.bucket()?.clone();
         let replaces = match input.metadata_directive.as_ref().map(dto::MetadataDirective::as_str) {
             None | Some("COPY") => false,
@@ -58,7 +58,12 @@ impl ObjectStore {
             Some("REPLACE") => true,
             Some(_) => return Err(error(S3ErrorCode::InvalidArgument, "Unknown tagging directive.")),
         };
-        if source.id == bucket.id && source_key == input.key && !replaces && !replaces_tags {
+        if source.id == bucket.id
+            && source_key == input.key
+            && version.is_none()
+            && !replaces
+            && !replaces_tags
+        {
             return Err(error(
                 S3ErrorCode::InvalidRequest,
                 "This copy request is illegal because it is trying to copy an object to itself without changing the object's \
@@ -74,17 +79,22 @@ impl ObjectStore {
             if_unmodified_since: input.copy_source_if_unmodified_since,
         };
         // Not offered by this version of the front: conditions about the target, which come as headers of S3's own.
-        let (now, key) = (decided.cx.now(), input.key);
+        let (now, id, key) = (decided.cx.now(), versions::new_id(&decided.cx), input.key);
         let copied = self
             .0
             .store
             .write(move |change| {
                 let found = match current(change, &source)? {
-                    Some(_) => change.get(&keys::object(&source.id, &source_key))?,
+                    Some(_) => versions::look_up(change, &source, &source_key, version.as_deref())?,
                     None => None,
                 };
-                let Some(found) = found else { return Ok(Err(Put::Refused(no_such_key()))) };
+                let missing = || if version.is_some() { versions::no_such_version() } else { no_such_key() };
+                let Some(found) = found else { return Ok(Err(Put::Refused(missing()))) };
                 let Object { head, rest } = Object::decode(&found.value)?;
+                if head.is_marker {
+                    return Ok(Err(Put::Refused(versions::marked(&source, &head, version.is_some()))));
+                }
+                let from = versions::shown(&source, &head);
                 if let Err(refused) = demands.check_source(&head) {
                     return Ok(Err(Put::Refused(refused)));
                 }
@@ -96,19 +106,19 @@ impl ObjectStore {
                 if replaces_tags || replaces {
                     meta.tags.clone_from(&given.tags);
                 }
-                let object = Object {
+                let mut object = Object {
                     head: Head { modified_at: now, ..head },
                     rest: Rest { meta, ..rest },
                 };
-                match put(change, &bucket, &key, &object, &found.payloads, &Conditions::default())? {
-                    Put::Done => Ok(Ok(object)),
+                match put(change, &bucket, &key, &mut object, &found.payloads, &Conditions::default(), &id)? {
+                    Put::Done => Ok(Ok((object, from))),
                     other => Ok(Err(other)),
                 }
             })
             .await
             .map_err(|error| fault::of(&error))?;
-        let object = match copied {
-            Ok(object) => object,
+        let (object, from) = match copied {
+            Ok(copied) => copied,
             Err(other) => {
                 other.done()?;
                 return Err(error(S3ErrorCode::InternalError, "The copy was not made."));
@@ -122,6 +132,8 @@ impl ObjectStore {
         show_checksum!(&mut result, &object.rest.checksum);
         Ok(S3Response::new(dto::CopyObjectOutput {
             copy_object_result: Some(result),
+            copy_source_version_id: from,
+            version_id: object.head.version.clone(),
             server_side_encryption: encryption(),
             ..Default::default()
         }))

@@ -5,12 +5,13 @@
 //! | `b/<bucket>` | a bucket |
 //! | `w/<project>/<bucket>` | that the project has it |
 //! | `o/<bucket id>/<object>` | an object, with its payloads |
+//! | `v/<bucket id>/<object>\0<version>` | a version that is not the current one |
 //! | `u/<bucket id>/<object>\0<upload>` | an upload in parts |
 //! | `p/<upload>/<part>` | a part, with its payload |
 //! | `q/<project>` | what the project uses |
 //! | `k/<project>` | the key that the project's data keys are wrapped under, sealed |
 //!
-//! Ids of buckets and uploads are 32 hexadecimal digits. A bucket made anew has another id, so that it shares nothing
+//! Ids of buckets, uploads and versions are 32 hexadecimal digits. A bucket made anew has another id, so that it shares nothing
 //! with the one before it.
 
 /// Digits of an id.
@@ -34,6 +35,19 @@ pub fn objects(bucket_id: &str) -> Vec<u8> {
 
 pub fn object(bucket_id: &str, key: &str) -> Vec<u8> {
     format!("o/{bucket_id}/{key}").into_bytes()
+}
+
+pub fn all_versions(bucket_id: &str) -> Vec<u8> {
+    format!("v/{bucket_id}/").into_bytes()
+}
+
+/// What the keys of all versions of an object begin with.
+pub fn versions(bucket_id: &str, key: &str) -> Vec<u8> {
+    format!("v/{bucket_id}/{key}\0").into_bytes()
+}
+
+pub fn version(bucket_id: &str, key: &str, id: &str) -> Vec<u8> {
+    format!("v/{bucket_id}/{key}\0{id}").into_bytes()
 }
 
 pub fn uploads(bucket_id: &str) -> Vec<u8> {
@@ -60,9 +74,9 @@ pub fn project_key(project: &str) -> Vec<u8> {
     format!("k/{project}").into_bytes()
 }
 
-/// The object and the upload of a key of an upload, without what comes before them.
-pub fn split_upload(key: &[u8]) -> Option<(&str, &str)> {
-    let (object, upload) = key.split_at_checked(key.len().checked_sub(ID)?)?;
+/// The object and the id of a key of an upload or a version, without what comes before them.
+pub fn split_id(key: &[u8]) -> Option<(&str, &str)> {
+    let (object, id) = key.split_at_checked(key.len().checked_sub(ID)?)?;
     let object = object.strip_suffix(b"\0")?;
-    Some((std::str::from_utf8(object).ok()?, std::str::from_utf8(upload).ok()?))
+    Some((std::str::from_utf8(object).ok()?, std::str::from_utf8(id).ok()?))
 }

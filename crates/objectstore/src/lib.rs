@@ -21,6 +21,7 @@ mod service;
 mod sums;
 mod tagging;
 mod verbs;
+mod versions;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -85,6 +86,12 @@ impl Default for Settings {
             buckets: 1000,
         }
     }
+}
+
+/// What S3 calls a region of the catalog.
+pub fn region(name: &str) -> String {
+    let plain = |letter: char| if letter.is_ascii_alphanumeric() { letter.to_ascii_lowercase() } else { '-' };
+    name.chars().map(plain).collect()
 }
 
 /// The service. Cheap to clone; one a process.

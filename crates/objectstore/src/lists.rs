@@ -72,14 +72,14 @@ fn behind(prefix: &[u8]) -> Vec<u8> {
     [prefix, &[0xff]].concat()
 }
 
-/// Lists what there is. `read` makes a line of a record, of whose key it gets what comes behind the start.
+/// Lists what there is. `read` makes a line of a record, or passes it over.
 ///
 /// # Errors
 /// Internal if the store cannot be read.
 pub fn page<T>(
     view: &View,
     wanted: &Wanted<'_>,
-    mut read: impl FnMut(&str, &[u8]) -> Result<T>,
+    mut read: impl FnMut(&[u8]) -> Result<Option<T>>,
 ) -> Result<Page<T>> {
     let Wanted { start, prefix, delimiter, after, most } = wanted;
     let mut page = Page { lines: Vec::new(), is_truncated: false };
@@ -106,6 +106,7 @@ pub fn page<T>(
         let (place, record) = found?;
         let key = place.get(start.len()..).and_then(|key| std::str::from_utf8(key).ok());
         let key = key.ok_or_else(|| Error::internal("a key of an object is no UTF-8"))?;
+        let Some(value) = read(&record.value)? else { continue };
         if page.lines.len() == *most {
             page.is_truncated = true;
             break;
@@ -118,7 +119,7 @@ pub fn page<T>(
                 scan.seek(&behind(&[start.as_slice(), common.as_bytes()].concat()))?;
                 page.lines.push(Line::CommonPrefix(common.to_owned()));
             }
-            None => page.lines.push(Line::One(key.to_owned(), read(key, &record.value)?)),
+            None => page.lines.push(Line::One(key.to_owned(), value)),
         }
     }
     Ok(page)
@@ -195,7 +196,12 @@ impl ObjectStore {
             after,
             most: usize::try_from(most).unwrap_or_default(),
         };
-        let list = || page(&self.0.store.view()?, &wanted, |_, value| Ok(Head::decode(value)?.0));
+        let list = || {
+            page(&self.0.store.view()?, &wanted, |value| {
+                let head = Head::decode(value)?.0;
+                Ok((!head.is_marker).then_some(head))
+            })
+        };
         list().map_err(|error| fault::of(&error))
     }
 
@@ -275,51 +281,6 @@ impl ObjectStore {
             start_after: input.start_after.as_deref().map(encode),
             encoding_type: input.encoding_type,
             request_charged: None,
-        }))
-    }
-}
-
-/// Versions, of which each object has one.
-impl ObjectStore {
-    pub(crate) fn list_versions(
-        &self,
-        input: dto::ListObjectVersionsInput,
-        decided: &Decided,
-    ) -> S3Result<S3Response<dto::ListObjectVersionsOutput>> {
-        let most = most(input.max_keys)?;
-        let encode = encoder(input.encoding_type.as_ref())?;
-        let prefix = input.prefix.as_deref().unwrap_or_default();
-        let after = input.key_marker.as_deref().unwrap_or_default();
-        let page = self.objects(decided, prefix, input.delimiter.as_deref(), after, most)?;
-        let (is_truncated, last) = (page.is_truncated, page.last());
-        let (ones, prefixes) = page.split();
-        let owner = owner(&decided.project_id);
-        let version = |(key, head): (String, Head)| dto::ObjectVersion {
-            key: Some(encode(&key)),
-            version_id: Some("null".to_owned()),
-            is_latest: Some(true),
-            e_tag: Some(etag(&head)),
-            last_modified: Some(time(head.modified_at)),
-            size: i64::try_from(head.size).ok(),
-            storage_class: Some(dto::ObjectVersionStorageClass::from_static(
-                dto::ObjectVersionStorageClass::STANDARD,
-            )),
-            owner: Some(owner.clone()),
-            ..Default::default()
-        };
-        Ok(S3Response::new(dto::ListObjectVersionsOutput {
-            name: Some(input.bucket),
-            prefix: Some(encode(prefix)),
-            key_marker: Some(encode(after)),
-            max_keys: Some(most),
-            is_truncated: Some(is_truncated),
-            versions: Some(ones.into_iter().map(version).collect()),
-            common_prefixes: common_prefixes(prefixes, encode),
-            next_version_id_marker: last.as_ref().map(|_| "null".to_owned()),
-            next_key_marker: last.map(|last| encode(&last)),
-            delimiter: input.delimiter.as_deref().map(encode),
-            encoding_type: input.encoding_type,
-            ..Default::default()
         }))
     }
 }

@@ -21,7 +21,7 @@ use crate::objects::{
 use crate::outgoing::Opener;
 use crate::record::{self, Bucket, Checksum, Head, Object, Part, Rest, Upload};
 use crate::sums::{Algorithm, Sum};
-use crate::{ObjectStore, keys};
+use crate::{ObjectStore, keys, versions};
 
 /// Source: S3 User Guide, "Amazon S3 multipart upload limits".
 const PARTS_MAX: i32 = 10_000;
@@ -219,10 +219,10 @@ impl ObjectStore {
         check_offered(&request.headers)?;
         let input = request.input;
         check_number(input.part_number)?;
-        let (source, source_key) = self.source(&decided, &input.copy_source)?;
+        let (source, source_key, version) = self.source(&decided, &input.copy_source)?;
         let upload = self.check_upload(decided.bucket()?, &input.key, &input.upload_id)?;
         let view = self.0.store.view().map_err(|error| fault::of(&error))?;
-        let found = self.find(&view, &source, &source_key)?;
+        let found = self.find(&view, &source, &source_key, version.as_deref())?;
         let demands = Conditions {
             if_match: input.copy_source_if_match,
             if_none_match: input.copy_source_if_none_match,
@@ -299,6 +299,7 @@ impl ObjectStore {
             listed,
             size: input.mpu_object_size,
             now: decided.cx.now(),
+            version: versions::new_id(&decided.cx),
         };
         let done = self
             .0
@@ -312,6 +313,7 @@ impl ObjectStore {
             bucket: Some(input.bucket),
             key: Some(input.key),
             e_tag: Some(etag(&object.head)),
+            version_id: object.head.version.clone(),
             server_side_encryption: encryption(),
             checksum_type: object.rest.checksum.as_ref().map(checksum_type),
             ..Default::default()
@@ -424,7 +426,8 @@ impl ObjectStore {
             after: &after,
             most: usize::try_from(most).unwrap_or_default(),
         };
-        let list = || page(&self.0.store.view()?, &wanted, |_, value| record::from_json::<Upload>(value));
+        let list =
+            || page(&self.0.store.view()?, &wanted, |value| record::from_json::<Upload>(value).map(Some));
         let page = list().map_err(|error| fault::of(&error))?;
         let (is_truncated, last) = (page.is_truncated, page.last());
         let (ones, prefixes) = page.split();
@@ -432,7 +435,7 @@ impl ObjectStore {
         let uploads = ones
             .into_iter()
             .filter_map(|(place, upload)| {
-                let (key, id) = keys::split_upload(place.as_bytes())?;
+                let (key, id) = keys::split_id(place.as_bytes())?;
                 Some(dto::MultipartUpload {
                     key: Some(encode(key)),
                     upload_id: Some(id.to_owned()),
@@ -444,12 +447,11 @@ impl ObjectStore {
                 })
             })
             .collect();
-        let (next_key, next_id) =
-            match last.as_deref().map(|last| (last, keys::split_upload(last.as_bytes()))) {
-                Some((_, Some((key, id)))) => (Some(encode(key)), Some(id.to_owned())),
-                Some((prefix, None)) => (Some(encode(prefix)), None),
-                None => (None, None),
-            };
+        let (next_key, next_id) = match last.as_deref().map(|last| (last, keys::split_id(last.as_bytes()))) {
+            Some((_, Some((key, id)))) => (Some(encode(key)), Some(id.to_owned())),
+            Some((prefix, None)) => (Some(encode(prefix)), None),
+            None => (None, None),
+        };
         Ok(S3Response::new(dto::ListMultipartUploadsOutput {
             bucket: Some(input.bucket),
             prefix: Some(encode(prefix)),
@@ -497,6 +499,8 @@ struct Completing {
     listed: Vec<dto::CompletedPart>,
     size: Option<i64>,
     now: hanse_core::Timestamp,
+    /// The id of the version that it becomes, if the bucket has versions.
+    version: String,
 }
 
 impl Completing {
@@ -526,11 +530,13 @@ impl Completing {
         }
         let algorithm =
             upload.algorithm.as_deref().and_then(Algorithm::named).filter(|_| upload.is_composite);
-        let object = Object {
+        let mut object = Object {
             head: Head {
                 modified_at: self.now,
                 size,
                 etag: format!("{}-{}", hex(&md5.finalize()), parts.len()),
+                version: None,
+                is_marker: false,
             },
             rest: Rest {
                 meta: upload.meta,
@@ -539,7 +545,7 @@ impl Completing {
                 is_multipart: true,
             },
         };
-        match put(change, &self.bucket, &self.key, &object, &payloads, conditions)? {
+        match put(change, &self.bucket, &self.key, &mut object, &payloads, conditions, &self.version)? {
             Put::Done => {}
             other => return Ok(other.done().map(|()| object)),
         }

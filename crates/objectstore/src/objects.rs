@@ -1,10 +1,9 @@
 //! Objects: put, get, head, delete.
 
 use std::ops::Range;
-use std::sync::Arc;
 
 use hanse_core::Result;
-use hanse_logstore::{Change, PayloadId, Record, Staged};
+use hanse_logstore::{Change, PayloadId, Record};
 use http::HeaderMap;
 use s3s::dto::{self, ETag, StreamingBlob};
 use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result, TrailingHeaders};
@@ -17,7 +16,7 @@ use crate::intake::{self, Taken};
 use crate::outgoing::{self, Opener};
 use crate::record::{Bucket, Checksum, Head, Meta, Object, Rest};
 use crate::sums::Claimed;
-use crate::{ObjectStore, keys};
+use crate::{ObjectStore, keys, versions};
 
 /// Of user metadata, in bytes. Source: S3 User Guide, "Working with object metadata".
 const USER_META_MAX: usize = 2048;
@@ -174,7 +173,7 @@ pub enum Put {
     Refused(S3Error),
 }
 
-/// Puts an object in the place of what is there, in a transaction.
+/// Puts an object in the place of what is there, in a transaction; `version` is its id, if the bucket has versions.
 ///
 /// # Errors
 /// Internal if the store cannot be read.
@@ -182,23 +181,26 @@ pub fn put(
     change: &mut Change<'_>,
     bucket: &Bucket,
     key: &str,
-    object: &Object,
+    object: &mut Object,
     payloads: &[PayloadId],
     conditions: &Conditions,
+    version: &str,
 ) -> Result<Put> {
-    if current(change, bucket)?.is_none() {
-        return Ok(Put::NoBucket);
-    }
+    let Some(bucket) = current(change, bucket)? else { return Ok(Put::NoBucket) };
     let place = keys::object(&bucket.id, key);
     let old = match change.get(&place)? {
-        Some(found) => Some(Head::decode(&found.value)?.0),
+        Some(found) => {
+            let head = Head::decode(&found.value)?.0;
+            Some((found, head))
+        }
         None => None,
     };
-    if let Err(refused) = conditions.check_write(old.as_ref()) {
+    let seen = old.as_ref().map(|(_, head)| head).filter(|head| !head.is_marker);
+    if let Err(refused) = conditions.check_write(seen) {
         return Ok(Put::Refused(refused));
     }
-    let before = old.as_ref().map_or(0, |old| i128::from(old.size));
-    add_usage(change, &bucket.project_id, i64::from(old.is_none()), i128::from(object.head.size) - before)?;
+    object.head.version = versions::make_room(change, &bucket, key, old, version)?;
+    add_usage(change, &bucket.project_id, 1, i128::from(object.head.size))?;
     change.put(&place, object.encode()?, payloads)?;
     Ok(Put::Done)
 }
@@ -252,7 +254,13 @@ impl ObjectStore {
         check_meta(&incoming.meta)?;
         let taken = self.take(decided, incoming.body, &incoming.headers, incoming.trailers).await?;
         let object = Object {
-            head: Head { modified_at: decided.cx.now(), size: taken.piece.size, etag: taken.etag() },
+            head: Head {
+                modified_at: decided.cx.now(),
+                size: taken.piece.size,
+                etag: taken.etag(),
+                version: None,
+                is_marker: false,
+            },
             rest: Rest {
                 meta: incoming.meta,
                 pieces: vec![taken.piece],
@@ -260,29 +268,20 @@ impl ObjectStore {
                 checksum: taken.checksum,
             },
         };
-        let (key, conditions) = (incoming.key, incoming.conditions);
-        self.commit(bucket, key, object, taken.staged, conditions).await
-    }
-
-    async fn commit(
-        &self,
-        bucket: Arc<Bucket>,
-        key: String,
-        object: Object,
-        staged: Option<Staged>,
-        conditions: Conditions,
-    ) -> S3Result<Object> {
-        let put_in = object.clone();
-        self.0
+        let (key, conditions, version) = (incoming.key, incoming.conditions, versions::new_id(&decided.cx));
+        let (mut object, staged) = (object, taken.staged);
+        let (done, object) = self
+            .0
             .store
             .write(move |change| {
                 let payloads: Vec<PayloadId> =
                     staged.map(|staged| change.attach(staged)).into_iter().collect();
-                put(change, &bucket, &key, &put_in, &payloads, &conditions)
+                let done = put(change, &bucket, &key, &mut object, &payloads, &conditions, &version)?;
+                Ok((done, object))
             })
             .await
-            .map_err(|error| fault::of(&error))?
-            .done()?;
+            .map_err(|error| fault::of(&error))?;
+        done.done()?;
         Ok(object)
     }
 
@@ -307,6 +306,7 @@ impl ObjectStore {
         let object = self.put(&decided, incoming).await?;
         let mut output = dto::PutObjectOutput {
             e_tag: Some(etag(&object.head)),
+            version_id: object.head.version.clone(),
             server_side_encryption: encryption(),
             checksum_type: object.rest.checksum.as_ref().map(checksum_type),
             ..Default::default()
@@ -315,13 +315,24 @@ impl ObjectStore {
         Ok(S3Response::new(output))
     }
 
-    /// An object of the bucket.
-    pub(crate) fn find(&self, view: &hanse_logstore::View, bucket: &Bucket, key: &str) -> S3Result<Found> {
+    /// An object of the bucket, or a version of it.
+    pub(crate) fn find(
+        &self,
+        view: &hanse_logstore::View,
+        bucket: &Bucket,
+        key: &str,
+        version: Option<&str>,
+    ) -> S3Result<Found> {
+        let version = versions::check_id(version)?;
         let read = || -> Result<Option<(Object, Record)>> {
-            let Some(found) = view.get(&keys::object(&bucket.id, key))? else { return Ok(None) };
+            let Some(found) = versions::look_up(view, bucket, key, version)? else { return Ok(None) };
             Ok(Some((Object::decode(&found.value)?, found)))
         };
-        let (object, record) = read().map_err(|error| fault::of(&error))?.ok_or_else(no_such_key)?;
+        let missing = || if version.is_some() { versions::no_such_version() } else { no_such_key() };
+        let (object, record) = read().map_err(|error| fault::of(&error))?.ok_or_else(missing)?;
+        if object.head.is_marker {
+            return Err(versions::marked(bucket, &object.head, version.is_some()));
+        }
         Ok(Found { object, payloads: record.payloads })
     }
 
@@ -331,9 +342,9 @@ impl ObjectStore {
         decided: Decided,
     ) -> S3Result<S3Response<dto::GetObjectOutput>> {
         let input = request.input;
-        refuse_version(input.version_id.as_deref())?;
         let view = self.0.store.view().map_err(|error| fault::of(&error))?;
-        let found = self.find(&view, decided.bucket()?, &input.key)?;
+        let bucket = decided.bucket()?;
+        let found = self.find(&view, bucket, &input.key, input.version_id.as_deref())?;
         let Object { head, rest } = &found.object;
         let conditions = Conditions {
             if_match: input.if_match.clone(),
@@ -362,6 +373,7 @@ impl ObjectStore {
                 .map(|_| format!("bytes {start}-{}/{}", end.saturating_sub(1), head.size)),
             e_tag: Some(etag(head)),
             last_modified: Some(time(head.modified_at)),
+            version_id: versions::shown(bucket, head),
             server_side_encryption: encryption(),
             parts_count: parts_count(&found.object, input.part_number),
             tag_count: tag_count(rest),
@@ -403,9 +415,9 @@ impl ObjectStore {
         input: &dto::HeadObjectInput,
         decided: &Decided,
     ) -> S3Result<S3Response<dto::HeadObjectOutput>> {
-        refuse_version(input.version_id.as_deref())?;
         let view = self.0.store.view().map_err(|error| fault::of(&error))?;
-        let found = self.find(&view, decided.bucket()?, &input.key)?;
+        let bucket = decided.bucket()?;
+        let found = self.find(&view, bucket, &input.key, input.version_id.as_deref())?;
         let Object { head, rest } = &found.object;
         let conditions = Conditions {
             if_match: input.if_match.clone(),
@@ -424,6 +436,7 @@ impl ObjectStore {
                 .map(|range| format!("bytes {}-{}/{}", range.start, range.end.saturating_sub(1), head.size)),
             e_tag: Some(etag(head)),
             last_modified: Some(time(head.modified_at)),
+            version_id: versions::shown(bucket, head),
             server_side_encryption: encryption(),
             parts_count: parts_count(&found.object, input.part_number),
             ..Default::default()
@@ -440,46 +453,23 @@ impl ObjectStore {
         Ok(response)
     }
 
-    /// Deletes an object; that none is there is no error.
-    pub(crate) async fn delete(
-        &self,
-        bucket: Arc<Bucket>,
-        key: String,
-        conditions: Conditions,
-    ) -> S3Result<()> {
-        let deleted = self
-            .0
-            .store
-            .write(move |change| {
-                let place = keys::object(&bucket.id, &key);
-                let Some(found) = change.get(&place)? else {
-                    return Ok(conditions.if_match.as_ref().map(|_| no_such_key()));
-                };
-                let head = Head::decode(&found.value)?.0;
-                if let Err(refused) = conditions.check_write(Some(&head)) {
-                    return Ok(Some(refused));
-                }
-                add_usage(change, &bucket.project_id, -1, -i128::from(head.size))?;
-                change.delete(&place)?;
-                Ok(None)
-            })
-            .await
-            .map_err(|error| fault::of(&error))?;
-        deleted.map_or(Ok(()), Err)
-    }
-
     pub(crate) async fn delete_object(
         &self,
         input: dto::DeleteObjectInput,
         decided: Decided,
     ) -> S3Result<S3Response<dto::DeleteObjectOutput>> {
-        refuse_version(input.version_id.as_deref())?;
         if input.if_match_last_modified_time.is_some() || input.if_match_size.is_some() {
             return Err(error(S3ErrorCode::NotImplemented, "These conditions are for directory buckets."));
         }
         let conditions = Conditions { if_match: input.if_match, ..Conditions::default() };
-        self.delete(decided.bucket()?.clone(), input.key, conditions).await?;
-        Ok(S3Response::with_status(dto::DeleteObjectOutput::default(), http::StatusCode::NO_CONTENT))
+        let bucket = decided.bucket()?.clone();
+        let deleted = self.delete(&decided, bucket, input.key, input.version_id, conditions).await?;
+        let output = dto::DeleteObjectOutput {
+            delete_marker: deleted.is_marker.then_some(true),
+            version_id: deleted.version,
+            request_charged: None,
+        };
+        Ok(S3Response::with_status(output, http::StatusCode::NO_CONTENT))
     }
 
     pub(crate) async fn delete_objects(
@@ -496,16 +486,19 @@ impl ObjectStore {
         let pending = input.delete.objects.into_iter().map(async |object| {
             let conditions =
                 Conditions { if_match: object.e_tag.map(dto::ETagCondition::ETag), ..Conditions::default() };
-            let done = match refuse_version(object.version_id.as_deref()) {
-                Ok(()) => self.delete(bucket.clone(), object.key.clone(), conditions).await,
-                Err(error) => Err(error),
-            };
+            let (key, version) = (object.key.clone(), object.version_id.clone());
+            let done = self.delete(&decided, bucket.clone(), key, version, conditions).await;
             (object.key, object.version_id, done)
         });
         // All at once: they share a sync of the disk.
         for (key, version_id, done) in futures_util::future::join_all(pending).await {
             match done {
-                Ok(()) => deleted.push(dto::DeletedObject { key: Some(key), ..Default::default() }),
+                Ok(done) => deleted.push(dto::DeletedObject {
+                    key: Some(key),
+                    delete_marker: done.is_marker.then_some(true),
+                    delete_marker_version_id: done.version.filter(|_| done.is_marker),
+                    version_id,
+                }),
                 Err(error) => errors.push(dto::Error {
                     code: Some(error.code().as_str().to_owned()),
                     message: error.message().map(str::to_owned),
@@ -529,17 +522,6 @@ fn tag_count(rest: &Rest) -> Option<i32> {
 
 fn parts_count(object: &Object, asked: Option<i32>) -> Option<i32> {
     asked.and_then(|_| object.rest.is_multipart.then(|| i32::try_from(object.rest.pieces.len()).ok())?)
-}
-
-/// Buckets have no versions yet; `null` names the only one that an object has.
-///
-/// # Errors
-/// `NoSuchVersion`.
-pub fn refuse_version(id: Option<&str>) -> S3Result<()> {
-    match id {
-        None | Some("null" | "") => Ok(()),
-        Some(_) => Err(error(S3ErrorCode::NoSuchVersion, "The specified version does not exist.")),
-    }
 }
 
 /// The bytes that a request wants; `None` for all of them.

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use hanse_core::{Context, Error, Result, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use crate::keys;
+
 /// A bucket.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Bucket {
@@ -18,6 +20,23 @@ pub struct Bucket {
     pub tags: Vec<(String, String)>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub cors: Vec<CorsRule>,
+    #[serde(default, skip_serializing_if = "Versioning::is_off")]
+    pub versioning: Versioning,
+}
+
+/// Whether objects keep their versions. Once on, it is never off again, only suspended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Versioning {
+    #[default]
+    Off,
+    Enabled,
+    Suspended,
+}
+
+impl Versioning {
+    pub fn is_off(&self) -> bool {
+        *self == Versioning::Off
+    }
 }
 
 /// A rule of the cross-origin configuration. Source: S3 API Reference, `CORSRule`.
@@ -106,6 +125,10 @@ pub struct Head {
     pub size: u64,
     /// Without quotes.
     pub etag: String,
+    /// `None` for the version whose name is `null`: of a bucket that had no versions when it was written.
+    pub version: Option<String>,
+    /// Whether it says that the object was deleted, and is none itself.
+    pub is_marker: bool,
 }
 
 /// An object.
@@ -115,7 +138,10 @@ pub struct Object {
     pub rest: Rest,
 }
 
+/// Of the format.
 const VERSION: u8 = 1;
+const IS_MARKER: u8 = 1;
+const HAS_VERSION: u8 = 2;
 
 fn broken() -> Error {
     Error::internal("the record of an object does not read")
@@ -131,14 +157,25 @@ impl Head {
         if *version != VERSION {
             return Err(broken());
         }
+        let (flags, rest) = rest.split_first().ok_or_else(broken)?;
         let (modified, rest) = rest.split_first_chunk::<8>().ok_or_else(broken)?;
         let (size, rest) = rest.split_first_chunk::<8>().ok_or_else(broken)?;
         let (length, rest) = rest.split_first().ok_or_else(broken)?;
         let (etag, rest) = rest.split_at_checked(usize::from(*length)).ok_or_else(broken)?;
+        let text = |bytes| std::str::from_utf8(bytes).map(str::to_owned).map_err(|_| broken());
+        let (version, rest) = match flags & HAS_VERSION {
+            0 => (None, rest),
+            _ => {
+                let (version, rest) = rest.split_at_checked(keys::ID).ok_or_else(broken)?;
+                (Some(text(version)?), rest)
+            }
+        };
         let head = Head {
             modified_at: Timestamp(i64::from_le_bytes(*modified)),
             size: u64::from_le_bytes(*size),
-            etag: std::str::from_utf8(etag).map_err(|_| broken())?.to_owned(),
+            etag: text(etag)?,
+            version,
+            is_marker: flags & IS_MARKER != 0,
         };
         Ok((head, rest))
     }
@@ -148,11 +185,19 @@ impl Object {
     /// # Errors
     /// Internal if it cannot be written.
     pub fn encode(&self) -> Result<Vec<u8>> {
-        let mut value = vec![VERSION];
+        let Head { version, is_marker, .. } = &self.head;
+        let flags = if *is_marker { IS_MARKER } else { 0 } | if version.is_some() { HAS_VERSION } else { 0 };
+        let mut value = vec![VERSION, flags];
         value.extend(self.head.modified_at.0.to_le_bytes());
         value.extend(self.head.size.to_le_bytes());
         value.push(u8::try_from(self.head.etag.len()).map_err(|_| broken())?);
         value.extend(self.head.etag.as_bytes());
+        if let Some(version) = version {
+            if version.len() != keys::ID {
+                return Err(broken());
+            }
+            value.extend(version.as_bytes());
+        }
         serde_json::to_writer(&mut value, &self.rest).context("cannot write the record of an object")?;
         Ok(value)
     }
@@ -221,6 +266,8 @@ mod tests {
                 modified_at: Timestamp(17),
                 size: 1 << 40,
                 etag: "d41d8cd98f00b204e9800998ecf8427e-7".to_owned(),
+                version: Some("0123456789abcdef0123456789abcdef".to_owned()),
+                is_marker: true,
             },
             rest: Rest {
                 meta: Meta {

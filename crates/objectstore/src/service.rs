@@ -42,6 +42,7 @@ operations! {
     delete_bucket(r: DeleteBucketInput, d) -> DeleteBucketOutput { remove(d) await }
     head_bucket(r: HeadBucketInput, d) -> HeadBucketOutput { head_bucket(&d) }
     get_bucket_location(r: GetBucketLocationInput, d) -> GetBucketLocationOutput { location(&d) }
+    put_bucket_versioning(r: PutBucketVersioningInput, d) -> PutBucketVersioningOutput { put_versioning(r.input, d) await }
     get_bucket_versioning(r: GetBucketVersioningInput, d) -> GetBucketVersioningOutput { versioning(&d) }
     get_bucket_acl(r: GetBucketAclInput, d) -> GetBucketAclOutput { bucket_acl(&d) }
     get_bucket_encryption(r: GetBucketEncryptionInput, d) -> GetBucketEncryptionOutput { bucket_encryption(&d) }
@@ -77,12 +78,6 @@ operations! {
 
 /// What is the same for every bucket and object.
 impl ObjectStore {
-    /// No bucket has versions, which is told by leaving the status out.
-    fn versioning(&self, decided: &Decided) -> S3Result<S3Response<GetBucketVersioningOutput>> {
-        decided.bucket()?;
-        Ok(S3Response::new(GetBucketVersioningOutput::default()))
-    }
-
     fn bucket_encryption(&self, decided: &Decided) -> S3Result<S3Response<GetBucketEncryptionOutput>> {
         decided.bucket()?;
         let by_default = ServerSideEncryptionByDefault {
@@ -118,9 +113,8 @@ impl ObjectStore {
         input: &GetObjectAclInput,
         decided: &Decided,
     ) -> S3Result<S3Response<GetObjectAclOutput>> {
-        crate::objects::refuse_version(input.version_id.as_deref())?;
         let view = self.0.store.view().map_err(|error| crate::fault::of(&error))?;
-        self.find(&view, decided.bucket()?, &input.key)?;
+        self.find(&view, decided.bucket()?, &input.key, input.version_id.as_deref())?;
         let (owner, grants) = all_to(&decided.project_id);
         Ok(S3Response::new(GetObjectAclOutput { owner, grants, request_charged: None }))
     }
@@ -131,9 +125,8 @@ impl ObjectStore {
         decided: &Decided,
     ) -> S3Result<S3Response<GetObjectAttributesOutput>> {
         use crate::objects::{checksum_type, show_checksum};
-        crate::objects::refuse_version(input.version_id.as_deref())?;
         let view = self.0.store.view().map_err(|error| crate::fault::of(&error))?;
-        let found = self.find(&view, decided.bucket()?, &input.key)?;
+        let found = self.find(&view, decided.bucket()?, &input.key, input.version_id.as_deref())?;
         // One header may name several.
         let wanted =
             input.object_attributes.iter().flat_map(|names| names.as_str().split(',').map(str::trim));
@@ -162,6 +155,7 @@ impl ObjectStore {
             checksum,
             object_parts: parts,
             last_modified: Some(crate::conditions::time(head.modified_at)),
+            version_id: crate::versions::shown(decided.bucket()?, head),
             ..Default::default()
         }))
     }
@@ -242,7 +236,6 @@ mod tests {
         "put_bucket_policy",
         "put_bucket_replication",
         "put_bucket_request_payment",
-        "put_bucket_versioning",
         "put_bucket_website",
         "put_object_acl",
         "put_object_legal_hold",

@@ -1,6 +1,5 @@
 //! Tags of objects and buckets. Source: S3 User Guide, "Categorizing your objects using tags".
 
-use hanse_core::Result;
 use http::StatusCode;
 use s3s::dto::{self, Tag};
 use s3s::{S3Error, S3ErrorCode, S3Response, S3Result};
@@ -8,9 +7,9 @@ use s3s::{S3Error, S3ErrorCode, S3Response, S3Result};
 use crate::access::Decided;
 use crate::buckets::current;
 use crate::fault::{self, error, named};
-use crate::objects::{no_such_key, refuse_version};
+use crate::objects::no_such_key;
 use crate::record::Object;
-use crate::{ObjectStore, keys};
+use crate::{ObjectStore, versions};
 
 const OBJECT_MAX: usize = 10;
 const BUCKET_MAX: usize = 50;
@@ -102,33 +101,44 @@ impl ObjectStore {
         input: &dto::GetObjectTaggingInput,
         decided: &Decided,
     ) -> S3Result<S3Response<dto::GetObjectTaggingOutput>> {
-        refuse_version(input.version_id.as_deref())?;
         let view = self.0.store.view().map_err(|error| fault::of(&error))?;
-        let found = self.find(&view, decided.bucket()?, &input.key)?;
+        let bucket = decided.bucket()?;
+        let found = self.find(&view, bucket, &input.key, input.version_id.as_deref())?;
         let tag_set = shown(&found.object.rest.meta.tags);
-        Ok(S3Response::new(dto::GetObjectTaggingOutput { tag_set, version_id: None }))
+        let version_id = versions::shown(bucket, &found.object.head);
+        Ok(S3Response::new(dto::GetObjectTaggingOutput { tag_set, version_id }))
     }
 
-    async fn tag_object(&self, decided: &Decided, key: String, tags: Tags) -> S3Result<()> {
+    async fn tag_object(
+        &self,
+        decided: &Decided,
+        key: String,
+        version: Option<String>,
+        tags: Tags,
+    ) -> S3Result<()> {
         let bucket = decided.bucket()?.clone();
-        let is_there = self
+        let version = versions::check_id(version.as_deref())?.map(str::to_owned);
+        let tagged = self
             .0
             .store
             .write(move |change| {
-                let place = keys::object(&bucket.id, &key);
                 let found = match current(change, &bucket)? {
-                    Some(_) => change.get(&place)?,
+                    Some(_) => versions::look_up(change, &bucket, &key, version.as_deref())?,
                     None => None,
                 };
-                let Some(found) = found else { return Ok(false) };
+                let missing = || if version.is_some() { versions::no_such_version() } else { no_such_key() };
+                let Some(found) = found else { return Ok(Err(missing())) };
                 let mut object = Object::decode(&found.value)?;
+                if object.head.is_marker {
+                    return Ok(Err(versions::marked(&bucket, &object.head, version.is_some())));
+                }
                 object.rest.meta.tags = tags;
+                let place = versions::seat(change, &bucket, &key, &object.head)?;
                 change.put(&place, object.encode()?, &found.payloads)?;
-                Ok(true)
+                Ok(Ok(()))
             })
             .await;
-        let is_there: Result<bool> = is_there;
-        if is_there.map_err(|error| fault::of(&error))? { Ok(()) } else { Err(no_such_key()) }
+        tagged.map_err(|error| fault::of(&error))?
     }
 
     pub(crate) async fn put_object_tags(
@@ -136,9 +146,8 @@ impl ObjectStore {
         input: dto::PutObjectTaggingInput,
         decided: Decided,
     ) -> S3Result<S3Response<dto::PutObjectTaggingOutput>> {
-        refuse_version(input.version_id.as_deref())?;
         let tags = of_body(input.tagging, OBJECT_MAX)?;
-        self.tag_object(&decided, input.key, tags).await?;
+        self.tag_object(&decided, input.key, input.version_id, tags).await?;
         Ok(S3Response::new(dto::PutObjectTaggingOutput::default()))
     }
 
@@ -147,8 +156,7 @@ impl ObjectStore {
         input: dto::DeleteObjectTaggingInput,
         decided: Decided,
     ) -> S3Result<S3Response<dto::DeleteObjectTaggingOutput>> {
-        refuse_version(input.version_id.as_deref())?;
-        self.tag_object(&decided, input.key, Vec::new()).await?;
+        self.tag_object(&decided, input.key, input.version_id, Vec::new()).await?;
         Ok(S3Response::with_status(dto::DeleteObjectTaggingOutput::default(), StatusCode::NO_CONTENT))
     }
 

@@ -95,7 +95,7 @@ pub async fn measure(options: &Options) -> Result<Vec<Line>> {
         address: "127.0.0.1:8444".to_owned(),
         access: text("access")?,
         secret: text("secret")?,
-        region: "RegionOne".to_owned(),
+        region: "regionone".to_owned(),
         processes: vec![api.pid],
     };
     let mut lines =

@@ -80,18 +80,34 @@ impl Pages {
         Ok((group, (page % GROUP) as usize * 4))
     }
 
-    fn read_page(&self, state: &mut State, page: u64, buffer: &mut [u8]) -> io::Result<()> {
+    /// Reads a page without holding up others; only one that does not fit its checksum is looked at again when nobody
+    /// writes.
+    fn read_page(&self, page: u64, buffer: &mut [u8]) -> io::Result<()> {
         self.file.read_at(place(page), buffer)?;
-        if page == 0 {
+        if page == 0 || self.fits(&mut lock(&self.state), page, buffer)? {
             return Ok(());
         }
+        let mut state = lock(&self.state);
+        self.file.read_at(place(page), buffer)?;
+        if self.fits(&mut state, page, buffer)? {
+            return Ok(());
+        }
+        Err(io::Error::new(io::ErrorKind::InvalidData, format!("page {page} is damaged")))
+    }
+
+    fn fits(&self, state: &mut State, page: u64, bytes: &[u8]) -> io::Result<bool> {
         let (group, at) = self.sum(state, page)?;
         let expected = &group.sums[at..at + 4];
         // A page that was never written is a hole.
-        let blank = || expected == [0; 4] && buffer.iter().all(|byte| *byte == 0);
-        if checksum(page, buffer) != expected && !blank() {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, format!("page {page} is damaged")));
-        }
+        Ok(checksum(page, bytes) == expected || (expected == [0; 4] && bytes.iter().all(|byte| *byte == 0)))
+    }
+
+    /// Writes a whole page that is not the first. The lock is held, so that nobody sees it without its checksum.
+    fn write_page(&self, state: &mut State, page: u64, bytes: &[u8]) -> io::Result<()> {
+        self.file.write_at(place(page), bytes)?;
+        let (group, at) = self.sum(state, page)?;
+        group.sums[at..at + 4].copy_from_slice(&checksum(page, bytes));
+        group.changed = true;
         Ok(())
     }
 }
@@ -106,8 +122,8 @@ impl StorageBackend for Pages {
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        let mut state = lock(&self.state);
-        if offset.checked_add(out.len() as u64).is_none_or(|end| end > state.len) {
+        let len = lock(&self.state).len;
+        if offset.checked_add(out.len() as u64).is_none_or(|end| end > len) {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         let mut buffer = [0; PAGE as usize];
@@ -117,9 +133,9 @@ impl StorageBackend for Pages {
             let (page, within) = (at / PAGE, (at % PAGE) as usize);
             let part = (out.len() - done).min(PAGE as usize - within);
             if part == PAGE as usize {
-                self.read_page(&mut state, page, &mut out[done..done + part])?;
+                self.read_page(page, &mut out[done..done + part])?;
             } else {
-                self.read_page(&mut state, page, &mut buffer)?;
+                self.read_page(page, &mut buffer)?;
                 out[done..done + part].copy_from_slice(&buffer[within..within + part]);
             }
             done += part;
@@ -163,30 +179,21 @@ impl StorageBackend for Pages {
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        let mut state = lock(&self.state);
         let mut done = 0;
         while done < data.len() {
             let at = offset + done as u64;
             let (page, within) = (at / PAGE, (at % PAGE) as usize);
             let part = (data.len() - done).min(PAGE as usize - within);
+            let bytes = &data[done..done + part];
             if page == 0 {
-                self.file.write_at(place(0) + within as u64, &data[done..done + part])?;
+                self.file.write_at(place(0) + within as u64, bytes)?;
             } else if part == PAGE as usize {
-                let bytes = &data[done..done + part];
-                self.file.write_at(place(page), bytes)?;
-                let sum = checksum(page, bytes);
-                let (group, at) = self.sum(&mut state, page)?;
-                group.sums[at..at + 4].copy_from_slice(&sum);
-                group.changed = true;
+                self.write_page(&mut lock(&self.state), page, bytes)?;
             } else {
                 let mut whole = [0; PAGE as usize];
-                self.read_page(&mut state, page, &mut whole)?;
-                whole[within..within + part].copy_from_slice(&data[done..done + part]);
-                self.file.write_at(place(page), &whole)?;
-                let sum = checksum(page, &whole);
-                let (group, at) = self.sum(&mut state, page)?;
-                group.sums[at..at + 4].copy_from_slice(&sum);
-                group.changed = true;
+                self.read_page(page, &mut whole)?;
+                whole[within..within + part].copy_from_slice(bytes);
+                self.write_page(&mut lock(&self.state), page, &whole)?;
             }
             done += part;
         }

@@ -326,15 +326,15 @@ fn cycles(usual: usize) -> usize {
 
 #[test]
 fn nothing_that_was_answered_is_lost_in_a_crash() {
-    run(crashes(1, cycles(600)));
+    run(crashes(1, cycles(500)));
 }
 
 #[test]
 fn nothing_that_was_answered_is_lost_in_another_crash() {
-    run(crashes(2, cycles(600)));
+    run(crashes(2, cycles(500)));
 }
 
 #[test]
 fn flipped_bits_are_reported_and_never_read() {
-    run(flips(3, cycles(500)));
+    run(flips(3, cycles(400)));
 }

@@ -16,6 +16,7 @@ const CALLS: &[(&str, &str, [u16; 2])] = &[
     ("GET", "/bucket?uploads", [200, 200]),
     ("GET", "/bucket?versions", [200, 200]),
     ("GET", "/bucket?versioning", [200, 200]),
+    ("PUT", "/bucket?versioning", [400, 403]),
     ("GET", "/bucket?acl", [200, 200]),
     ("GET", "/bucket?encryption", [200, 200]),
     ("GET", "/bucket?ownershipControls", [200, 200]),

@@ -8,3 +8,4 @@ mod lists;
 mod multipart;
 mod objects;
 mod strange;
+mod versions;

@@ -1,0 +1,519 @@
+//! Versions of objects. Source: S3 User Guide, "Retaining multiple versions of objects with S3 Versioning".
+//!
+//! The current version of an object lies where an object without versions lies, so that whoever does not ask for versions
+//! pays nothing for them. The others lie beside, the newest first: the id of a version begins with the time until the
+//! end of the numbers. A delete marker is a version without bytes.
+
+use std::sync::Arc;
+
+use hanse_core::{Cx, Error, Result, Timestamp};
+use hanse_logstore::{Change, Record, View};
+use s3s::dto;
+use s3s::{S3Error, S3ErrorCode, S3Response, S3Result};
+
+use crate::access::{Decided, no_such_bucket};
+use crate::buckets::{add_usage, current, owner};
+use crate::conditions::{Conditions, time};
+use crate::fault::{self, error};
+use crate::lists::{common_prefixes, encoder, most};
+use crate::objects::{etag, no_such_key};
+use crate::record::{Bucket, Head, Object, Rest, Versioning};
+use crate::{ObjectStore, keys};
+
+/// How the version without an id is called.
+pub const NULL: &str = "null";
+
+/// Sixteen digits: less for what is later.
+fn until_the_end(at: Timestamp) -> String {
+    format!("{:016x}", u64::MAX - u64::try_from(at.0).unwrap_or(0))
+}
+
+/// A new id.
+pub fn new_id(cx: &Cx) -> String {
+    let random = cx.hex_id();
+    until_the_end(cx.now()) + random.get(..keys::ID / 2).unwrap_or_default()
+}
+
+/// Where a version lies once it is not the current one any more.
+fn place(bucket: &Bucket, key: &str, head: &Head) -> Vec<u8> {
+    // There is one version without an id, so the time of its writing is enough.
+    let id =
+        head.version.clone().unwrap_or_else(|| until_the_end(head.modified_at) + &"0".repeat(keys::ID / 2));
+    keys::version(&bucket.id, key, &id)
+}
+
+/// Where a version lies now.
+///
+/// # Errors
+/// Internal if the store cannot be read.
+pub fn seat(change: &Change<'_>, bucket: &Bucket, key: &str, head: &Head) -> Result<Vec<u8>> {
+    let seat = keys::object(&bucket.id, key);
+    let is_current = match change.get(&seat)? {
+        Some(record) => Head::decode(&record.value)?.0.version == head.version,
+        None => false,
+    };
+    Ok(if is_current { seat } else { place(bucket, key, head) })
+}
+
+pub fn name(head: &Head) -> String {
+    head.version.clone().unwrap_or_else(|| NULL.to_owned())
+}
+
+/// What answers call the version: nothing where there never were versions.
+pub fn shown(bucket: &Bucket, head: &Head) -> Option<String> {
+    (!bucket.versioning.is_off()).then(|| name(head))
+}
+
+pub fn no_such_version() -> S3Error {
+    error(S3ErrorCode::NoSuchVersion, "The specified version does not exist.")
+}
+
+/// Makes room for a new current version; says which id it gets. Usage is counted but for what is new.
+///
+/// # Errors
+/// Internal if the store cannot be read.
+pub fn make_room(
+    change: &mut Change<'_>,
+    bucket: &Bucket,
+    key: &str,
+    old: Option<(Record, Head)>,
+    id: &str,
+) -> Result<Option<String>> {
+    let keeps_nothing = |change: &mut Change<'_>, head: &Head| {
+        add_usage(change, &bucket.project_id, -1, -i128::from(head.size))
+    };
+    match bucket.versioning {
+        Versioning::Off => {
+            if let Some((_, head)) = old {
+                keeps_nothing(change, &head)?;
+            }
+            Ok(None)
+        }
+        Versioning::Enabled => {
+            if let Some((record, head)) = old {
+                change.put(&place(bucket, key, &head), record.value, &record.payloads)?;
+            }
+            Ok(Some(id.to_owned()))
+        }
+        // What is written now takes the place of the version without an id, wherever that lies.
+        Versioning::Suspended => {
+            match old {
+                Some((record, head)) if head.version.is_some() => {
+                    change.put(&place(bucket, key, &head), record.value, &record.payloads)?;
+                    if let Some((at, head)) = null_version(change, bucket, key)? {
+                        keeps_nothing(change, &head)?;
+                        change.delete(&at)?;
+                    }
+                }
+                Some((_, head)) => keeps_nothing(change, &head)?,
+                None => {}
+            }
+            Ok(None)
+        }
+    }
+}
+
+fn null_version(change: &Change<'_>, bucket: &Bucket, key: &str) -> Result<Option<(Vec<u8>, Head)>> {
+    for found in change.scan_prefix(&keys::versions(&bucket.id, key))? {
+        let (at, record) = found?;
+        let head = Head::decode(&record.value)?.0;
+        if head.version.is_none() {
+            return Ok(Some((at, head)));
+        }
+    }
+    Ok(None)
+}
+
+/// What a request to delete came to.
+#[derive(Debug, Default)]
+pub struct Deleted {
+    pub version: Option<String>,
+    pub is_marker: bool,
+}
+
+/// Deletes an object in a transaction: one of its versions, or the object as it is seen. `id` is that of the delete marker
+/// that may be made.
+///
+/// # Errors
+/// Internal if the store cannot be read; the inner error is the client's.
+pub fn delete(
+    change: &mut Change<'_>,
+    bucket: &Bucket,
+    key: &str,
+    version: Option<&str>,
+    conditions: &Conditions,
+    id: &str,
+    now: Timestamp,
+) -> Result<S3Result<Deleted>> {
+    let Some(bucket) = current(change, bucket)? else { return Ok(Err(no_such_bucket())) };
+    let seat = keys::object(&bucket.id, key);
+    let old = match change.get(&seat)? {
+        Some(record) => {
+            let head = Head::decode(&record.value)?.0;
+            Some((record, head))
+        }
+        None => None,
+    };
+    if let Some(version) = version {
+        return delete_version(change, &bucket, key, version, old.map(|(_, head)| head));
+    }
+    let seen = old.as_ref().map(|(_, head)| head).filter(|head| !head.is_marker);
+    if let Err(refused) = conditions.check_write(seen) {
+        return Ok(Err(refused));
+    }
+    if bucket.versioning.is_off() {
+        if let Some((_, head)) = &old {
+            add_usage(change, &bucket.project_id, -1, -i128::from(head.size))?;
+            change.delete(&seat)?;
+        }
+        return Ok(Ok(Deleted::default()));
+    }
+    let version = make_room(change, &bucket, key, old, id)?;
+    let head = Head { modified_at: now, size: 0, etag: String::new(), version, is_marker: true };
+    let deleted = Deleted { version: Some(name(&head)), is_marker: true };
+    add_usage(change, &bucket.project_id, 1, 0)?;
+    change.put(&seat, Object { head, rest: Rest::default() }.encode()?, &[])?;
+    Ok(Ok(deleted))
+}
+
+/// Deletes one version for good. If it is the current one, the newest of the others takes its place.
+fn delete_version(
+    change: &mut Change<'_>,
+    bucket: &Bucket,
+    key: &str,
+    version: &str,
+    current: Option<Head>,
+) -> Result<S3Result<Deleted>> {
+    let seat = keys::object(&bucket.id, key);
+    let done = |head: &Head| {
+        Ok(Ok(Deleted {
+            version: (!bucket.versioning.is_off()).then(|| version.to_owned()),
+            is_marker: head.is_marker,
+        }))
+    };
+    if let Some(head) = current.filter(|head| name(head) == version) {
+        add_usage(change, &bucket.project_id, -1, -i128::from(head.size))?;
+        let newest = change.scan_prefix(&keys::versions(&bucket.id, key))?.next().transpose()?;
+        match newest {
+            Some((at, record)) => {
+                change.put(&seat, record.value, &record.payloads)?;
+                change.delete(&at)?;
+            }
+            None => change.delete(&seat)?,
+        }
+        return done(&head);
+    }
+    let found = if version == NULL {
+        null_version(change, bucket, key)?
+    } else {
+        let at = keys::version(&bucket.id, key, version);
+        match change.get(&at)? {
+            Some(record) => {
+                let head = Head::decode(&record.value)?.0;
+                Some((at, head))
+            }
+            None => None,
+        }
+    };
+    // That it is not there is no error, as for objects.
+    let Some((at, head)) = found else {
+        return Ok(Ok(Deleted { version: Some(version.to_owned()), is_marker: false }));
+    };
+    add_usage(change, &bucket.project_id, -1, -i128::from(head.size))?;
+    change.delete(&at)?;
+    done(&head)
+}
+
+/// An id that can be one.
+///
+/// # Errors
+/// `InvalidArgument`.
+pub fn check_id(id: Option<&str>) -> S3Result<Option<&str>> {
+    match id {
+        None | Some("") => Ok(None),
+        Some(NULL) => Ok(Some(NULL)),
+        Some(id) if id.len() == keys::ID && id.bytes().all(|byte| byte.is_ascii_hexdigit()) => Ok(Some(id)),
+        Some(_) => Err(error(S3ErrorCode::InvalidArgument, "Invalid version id specified")),
+    }
+}
+
+/// The record of a version, or of the current one.
+///
+/// # Errors
+/// Internal if the store cannot be read.
+pub fn look_up(
+    view: &impl Look,
+    bucket: &Bucket,
+    key: &str,
+    version: Option<&str>,
+) -> Result<Option<Record>> {
+    let current = view.get(&keys::object(&bucket.id, key))?;
+    let Some(version) = version else { return Ok(current) };
+    if let Some(record) = current
+        && name(&Head::decode(&record.value)?.0) == version
+    {
+        return Ok(Some(record));
+    }
+    if version != NULL {
+        return view.get(&keys::version(&bucket.id, key, version));
+    }
+    view.first(&keys::versions(&bucket.id, key), |record| {
+        Ok(Head::decode(&record.value)?.0.version.is_none())
+    })
+}
+
+/// What a look at the store and a transaction have in common.
+pub trait Look {
+    /// # Errors
+    /// Internal if the store cannot be read.
+    fn get(&self, key: &[u8]) -> Result<Option<Record>>;
+    /// The first record of which `is_it` says so.
+    ///
+    /// # Errors
+    /// Internal if the store cannot be read.
+    fn first(&self, prefix: &[u8], is_it: impl Fn(&Record) -> Result<bool>) -> Result<Option<Record>>;
+}
+
+fn first_of(
+    found: impl Iterator<Item = Result<(Vec<u8>, Record)>>,
+    is_it: impl Fn(&Record) -> Result<bool>,
+) -> Result<Option<Record>> {
+    for item in found {
+        let (_, record) = item?;
+        if is_it(&record)? {
+            return Ok(Some(record));
+        }
+    }
+    Ok(None)
+}
+
+impl Look for View {
+    fn get(&self, key: &[u8]) -> Result<Option<Record>> {
+        View::get(self, key)
+    }
+
+    fn first(&self, prefix: &[u8], is_it: impl Fn(&Record) -> Result<bool>) -> Result<Option<Record>> {
+        first_of(self.scan_prefix(prefix)?, is_it)
+    }
+}
+
+impl Look for Change<'_> {
+    fn get(&self, key: &[u8]) -> Result<Option<Record>> {
+        Change::get(self, key)
+    }
+
+    fn first(&self, prefix: &[u8], is_it: impl Fn(&Record) -> Result<bool>) -> Result<Option<Record>> {
+        first_of(self.scan_prefix(prefix)?, is_it)
+    }
+}
+
+/// What whoever asks for a delete marker gets.
+pub fn marked(bucket: &Bucket, head: &Head, by_version: bool) -> S3Error {
+    let mut refused = if by_version {
+        error(S3ErrorCode::MethodNotAllowed, "The specified method is not allowed against this resource.")
+    } else {
+        no_such_key()
+    };
+    let mut headers = http::HeaderMap::new();
+    headers.insert("x-amz-delete-marker", http::HeaderValue::from_static("true"));
+    if let Some(id) = shown(bucket, head).and_then(|id| http::HeaderValue::from_str(&id).ok()) {
+        headers.insert("x-amz-version-id", id);
+    }
+    headers.insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static("application/xml"));
+    refused.set_headers(headers);
+    refused
+}
+
+/// A line of a list of versions.
+enum Line {
+    Version(String, Head, bool),
+    CommonPrefix(String),
+}
+
+impl ObjectStore {
+    pub(crate) fn versioning(
+        &self,
+        decided: &Decided,
+    ) -> S3Result<S3Response<dto::GetBucketVersioningOutput>> {
+        let status = match decided.bucket()?.versioning {
+            // Told by leaving it out.
+            Versioning::Off => None,
+            Versioning::Enabled => Some(dto::BucketVersioningStatus::ENABLED),
+            Versioning::Suspended => Some(dto::BucketVersioningStatus::SUSPENDED),
+        };
+        let status = status.map(dto::BucketVersioningStatus::from_static);
+        Ok(S3Response::new(dto::GetBucketVersioningOutput { status, mfa_delete: None }))
+    }
+
+    pub(crate) async fn put_versioning(
+        &self,
+        input: dto::PutBucketVersioningInput,
+        decided: Decided,
+    ) -> S3Result<S3Response<dto::PutBucketVersioningOutput>> {
+        let wanted = input.versioning_configuration;
+        if wanted.mfa_delete.is_some_and(|mfa| mfa.as_str() == dto::MFADelete::ENABLED) {
+            return Err(error(S3ErrorCode::NotImplemented, "Deleting with a second factor is not offered."));
+        }
+        let versioning = match wanted.status.as_ref().map(dto::BucketVersioningStatus::as_str) {
+            Some(dto::BucketVersioningStatus::ENABLED) => Versioning::Enabled,
+            Some(dto::BucketVersioningStatus::SUSPENDED) => Versioning::Suspended,
+            _ => {
+                return Err(error(
+                    S3ErrorCode::MalformedXML,
+                    "The status of versioning is Enabled or Suspended.",
+                ));
+            }
+        };
+        self.configure(&decided, move |bucket| bucket.versioning = versioning).await?;
+        Ok(S3Response::new(dto::PutBucketVersioningOutput {}))
+    }
+
+    /// Deletes an object, or one version of it.
+    pub(crate) async fn delete(
+        &self,
+        decided: &Decided,
+        bucket: Arc<Bucket>,
+        key: String,
+        version: Option<String>,
+        conditions: Conditions,
+    ) -> S3Result<Deleted> {
+        check_id(version.as_deref())?;
+        let version = version.filter(|version| !version.is_empty());
+        let (id, now) = (new_id(&decided.cx), decided.cx.now());
+        let deleted = self
+            .0
+            .store
+            .write(move |change| delete(change, &bucket, &key, version.as_deref(), &conditions, &id, now))
+            .await;
+        deleted.map_err(|error| fault::of(&error))?
+    }
+
+    pub(crate) fn list_versions(
+        &self,
+        input: dto::ListObjectVersionsInput,
+        decided: &Decided,
+    ) -> S3Result<S3Response<dto::ListObjectVersionsOutput>> {
+        let limit = most(input.max_keys)?;
+        let encode = encoder(input.encoding_type.as_ref())?;
+        let delimiter = input.delimiter.as_deref().filter(|delimiter| !delimiter.is_empty());
+        let prefix = input.prefix.as_deref().unwrap_or_default();
+        let marker = (
+            input.key_marker.as_deref().unwrap_or_default(),
+            input.version_id_marker.as_deref().filter(|id| !id.is_empty()),
+        );
+        let count = usize::try_from(limit).unwrap_or_default();
+        let listed = self.lines(decided.bucket()?, prefix, delimiter, marker, count);
+        let (lines, is_truncated) = listed.map_err(|error| fault::of(&error))?;
+        let (next_key_marker, next_version_id_marker) = match lines.last().filter(|_| is_truncated) {
+            Some(Line::Version(key, head, _)) => (Some(encode(key)), Some(name(head))),
+            Some(Line::CommonPrefix(prefix)) => (Some(encode(prefix)), None),
+            None => (None, None),
+        };
+        let owner = owner(&decided.project_id);
+        let (mut versions, mut markers, mut prefixes) = (Vec::new(), Vec::new(), Vec::new());
+        for line in lines {
+            match line {
+                Line::Version(key, head, is_latest) if head.is_marker => {
+                    markers.push(dto::DeleteMarkerEntry {
+                        key: Some(encode(&key)),
+                        version_id: Some(name(&head)),
+                        is_latest: Some(is_latest),
+                        last_modified: Some(time(head.modified_at)),
+                        owner: Some(owner.clone()),
+                    })
+                }
+                Line::Version(key, head, is_latest) => versions.push(dto::ObjectVersion {
+                    key: Some(encode(&key)),
+                    version_id: Some(name(&head)),
+                    is_latest: Some(is_latest),
+                    e_tag: Some(etag(&head)),
+                    last_modified: Some(time(head.modified_at)),
+                    size: i64::try_from(head.size).ok(),
+                    storage_class: Some(dto::ObjectVersionStorageClass::from_static(
+                        dto::ObjectVersionStorageClass::STANDARD,
+                    )),
+                    owner: Some(owner.clone()),
+                    ..Default::default()
+                }),
+                Line::CommonPrefix(prefix) => prefixes.push(prefix),
+            }
+        }
+        Ok(S3Response::new(dto::ListObjectVersionsOutput {
+            name: Some(input.bucket),
+            prefix: Some(encode(prefix)),
+            key_marker: Some(encode(marker.0)),
+            version_id_marker: input.version_id_marker.clone(),
+            max_keys: Some(limit),
+            is_truncated: Some(is_truncated),
+            versions: Some(versions),
+            delete_markers: Some(markers),
+            common_prefixes: common_prefixes(prefixes, encode),
+            next_key_marker,
+            next_version_id_marker,
+            delimiter: input.delimiter.as_deref().map(encode),
+            encoding_type: input.encoding_type,
+            ..Default::default()
+        }))
+    }
+
+    /// The versions of a bucket behind a marker, each object's current one before its others.
+    fn lines(
+        &self,
+        bucket: &Bucket,
+        prefix: &str,
+        delimiter: Option<&str>,
+        (key_marker, id_marker): (&str, Option<&str>),
+        count: usize,
+    ) -> Result<(Vec<Line>, bool)> {
+        let view = self.0.store.view()?;
+        let (mut lines, start) = (Vec::new(), keys::objects(&bucket.id));
+        if count == 0 {
+            return Ok((lines, false));
+        }
+        let mut objects = view.scan_prefix(&[&start[..], prefix.as_bytes()].concat())?;
+        if !key_marker.is_empty() {
+            let at = [&start[..], key_marker.as_bytes()].concat();
+            let is_prefix = delimiter.is_some_and(|delimiter| key_marker.ends_with(delimiter));
+            objects.seek(&match (id_marker, is_prefix) {
+                // Within the versions of this one.
+                (Some(_), _) => at,
+                (None, true) => [&at[..], &[0xff]].concat(),
+                (None, false) => [&at[..], b"\0"].concat(),
+            })?;
+        }
+        while let Some(found) = objects.next() {
+            let (place, record) = found?;
+            let key = place.get(start.len()..).and_then(|key| std::str::from_utf8(key).ok());
+            let key = key.ok_or_else(|| Error::internal("a key of an object is no UTF-8"))?;
+            if lines.len() == count {
+                return Ok((lines, true));
+            }
+            let rest = key.get(prefix.len()..).unwrap_or_default();
+            if let Some((delimiter, at)) = delimiter.and_then(|own| rest.find(own).map(|at| (own, at))) {
+                let common = key.get(..prefix.len() + at + delimiter.len()).unwrap_or_default();
+                objects.seek(&[&start[..], common.as_bytes(), &[0xff]].concat())?;
+                lines.push(Line::CommonPrefix(common.to_owned()));
+                continue;
+            }
+            // The marker names the last one that was shown.
+            let mut skips = if key == key_marker { id_marker } else { None };
+            let head = Head::decode(&record.value)?.0;
+            let others = view.scan_prefix(&keys::versions(&bucket.id, key))?;
+            let others = others.map(|found| Ok((Head::decode(&found?.1.value)?.0, false)));
+            for item in std::iter::once(Ok((head, true))).chain(others) {
+                let (head, is_latest): (Head, bool) = item?;
+                if let Some(last) = skips {
+                    if name(&head) == last {
+                        skips = None;
+                    }
+                    continue;
+                }
+                if lines.len() == count {
+                    return Ok((lines, true));
+                }
+                lines.push(Line::Version(key.to_owned(), head, is_latest));
+            }
+        }
+        Ok((lines, false))
+    }
+}
