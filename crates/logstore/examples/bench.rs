@@ -2,6 +2,7 @@
 //!
 //! `cargo run --release -p hanse-logstore --example bench -- DIRECTORY [SECONDS] [RECORDS]`; the directory is made and
 //! removed.
+#![expect(clippy::unwrap_used, reason = "a measurement that cannot go on ends")]
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt;

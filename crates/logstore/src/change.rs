@@ -170,9 +170,8 @@ impl Iterator for Merged<'_> {
                 let strip = |(key, entry): (Vec<u8>, Entry)| (key, entry.record);
                 return self.base.next().map(|item| item.map(strip));
             }
-            match self.changed.next()? {
-                (key, Some(record)) => return Some(Ok((key, record))),
-                (_, None) => {}
+            if let (key, Some(record)) = self.changed.next()? {
+                return Some(Ok((key, record)));
             }
         }
     }

@@ -88,12 +88,6 @@ impl Default for Settings {
     }
 }
 
-/// What S3 calls a region of the catalog.
-pub fn region(name: &str) -> String {
-    let plain = |letter: char| if letter.is_ascii_alphanumeric() { letter.to_ascii_lowercase() } else { '-' };
-    name.chars().map(plain).collect()
-}
-
 /// The service. Cheap to clone; one a process.
 #[derive(Clone)]
 pub struct ObjectStore(Arc<Inner>);

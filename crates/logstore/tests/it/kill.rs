@@ -115,9 +115,8 @@ fn the_writer_that_dies() {
                 })
             })
             .collect();
-        for writer in writers {
-            writer.await.unwrap();
-        }
+        // None of them ends before the process does.
+        futures_util::future::join_all(writers).await;
         upkeep.await.unwrap();
     };
     tokio::runtime::Runtime::new().unwrap().block_on(work);

@@ -303,7 +303,7 @@ fn last_frame(sim: &Sim) -> u64 {
         let mut content = vec![0; size as usize];
         sim.open(&path, Access::Read).unwrap().read_at(0, &mut content).unwrap();
         let frame = |at: &usize| content[*at..].starts_with(b"HLF1");
-        if let Some(at) = (4096..content.len()).step_by(8).filter(frame).last() {
+        if let Some(at) = (4096..content.len()).step_by(8).rfind(frame) {
             end = at as u64;
         }
     }

@@ -1,7 +1,7 @@
 //! An S3 client that costs next to nothing: one thread and one connection, requests signed with the hash of their
 //! payload, which is computed beforehand.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
