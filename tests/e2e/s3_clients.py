@@ -115,9 +115,34 @@ def objects():
     assert ask("OPTIONS", f"{endpoint}/boto/k", headers=asked)[0] == 403
 
     # What is not there yet says so.
-    status = {"Status": "Enabled"}
-    assert refused("NotImplemented", s3.put_bucket_versioning, Bucket="boto", VersioningConfiguration=status) == 501
     assert refused("NotImplemented", s3.put_bucket_policy, Bucket="boto", Policy="{}") == 501
+    assert refused("NotImplemented", s3.put_bucket_website, Bucket="boto",
+                   WebsiteConfiguration={"IndexDocument": {"Suffix": "index.html"}}) == 501
+
+
+def versions():
+    s3 = client()
+    s3.create_bucket(Bucket="versions")
+    s3.put_object(Bucket="versions", Key="k", Body=b"before")
+    s3.put_bucket_versioning(Bucket="versions", VersioningConfiguration={"Status": "Enabled"})
+    assert s3.get_bucket_versioning(Bucket="versions")["Status"] == "Enabled"
+    made = [s3.put_object(Bucket="versions", Key="k", Body=body)["VersionId"] for body in [b"one", b"two"]]
+    gone = s3.delete_object(Bucket="versions", Key="k")
+    assert gone["DeleteMarker"], gone
+    refused("NoSuchKey", s3.get_object, Bucket="versions", Key="k")
+    for version, body in zip(["null"] + made, [b"before", b"one", b"two"]):
+        assert s3.get_object(Bucket="versions", Key="k", VersionId=version)["Body"].read() == body
+    listed = s3.list_object_versions(Bucket="versions")
+    assert [entry["VersionId"] for entry in listed["Versions"]] == [made[1], made[0], "null"], listed
+    assert [entry["VersionId"] for entry in listed["DeleteMarkers"]] == [gone["VersionId"]], listed
+    s3.delete_object(Bucket="versions", Key="k", VersionId=gone["VersionId"])
+    assert s3.get_object(Bucket="versions", Key="k")["Body"].read() == b"two"
+    s3.delete_object(Bucket="versions", Key="k", VersionId=made[1])
+    assert s3.get_object(Bucket="versions", Key="k")["Body"].read() == b"one"
+    refused("BucketNotEmpty", s3.delete_bucket, Bucket="versions")
+    for version in ["null", made[0]]:
+        s3.delete_object(Bucket="versions", Key="k", VersionId=version)
+    s3.delete_bucket(Bucket="versions")
 
 
 def uploads():
