@@ -27,8 +27,9 @@ impl Level {
 }
 
 fn filter(log: &config::Log) -> EnvFilter {
-    // Statements carry no values, but they are noise unless someone looks into the database.
-    EnvFilter::new(format!("{},sqlx=warn,hyper=warn,h2=warn,rustls=warn", log.level))
+    // Statements carry no values, but they are noise unless someone looks into the database. `s3s` writes whole heads of
+    // requests, signatures included, and calls whatever a client does wrong an error.
+    EnvFilter::new(format!("{},sqlx=warn,hyper=warn,h2=warn,rustls=warn,s3s=off", log.level))
 }
 
 /// Starts logging to `<directory>/<name>.log`.
