@@ -3,6 +3,8 @@
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -153,6 +155,9 @@ impl ObjectStore {
             parts.headers.get(header::ORIGIN).and_then(|origin| origin.to_str().ok()).map(str::to_owned);
         let method = parts.method.clone();
         let awaits_word = parts.headers.contains_key(header::EXPECT);
+        // Whether it got the word: hyper says it when the body is first asked for, unless there is none.
+        let (has_word, is_empty) = (Arc::new(AtomicBool::new(false)), body.is_end_stream());
+        let version = parts.version;
         parts.extensions.insert(cx);
         let mut answer = if method == Method::OPTIONS {
             match self.preflight(bucket.as_deref(), &parts.headers) {
@@ -165,9 +170,10 @@ impl ObjectStore {
             refusal(error, &id)
         } else {
             let body = if awaits_word {
-                s3s::Body::http_body_unsync(Timed::new(body, silence))
+                s3s::Body::http_body_unsync(Timed::new(body, silence, has_word.clone()))
             } else {
-                s3s::Body::http_body_unsync(Timed::new(Lingering::new(body, silence), silence))
+                let body = Lingering::new(body, silence);
+                s3s::Body::http_body_unsync(Timed::new(body, silence, has_word.clone()))
             };
             match service.call(Request::from_parts(parts, body)).await {
                 Ok(answer) => answer,
@@ -185,6 +191,12 @@ impl ObjectStore {
         };
         if let Some(origin) = origin.filter(|_| method != Method::OPTIONS) {
             self.expose(bucket.as_deref(), &origin, &method, answer.headers_mut());
+        }
+        // A client that waits and gets the answer instead may not know where the next one begins: botocore reads it as one of
+        // before. RFC 9110, 10.1.1: say that the connection ends.
+        let got_no_word = awaits_word && (is_empty || !has_word.load(Relaxed));
+        if got_no_word && version < http::Version::HTTP_2 {
+            answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         finish(&mut answer, &id, is_head);
         answer
@@ -272,11 +284,13 @@ struct Timed<B> {
     body: B,
     silence: Duration,
     sleep: Pin<Box<Sleep>>,
+    /// Set when it is asked for the first time.
+    is_asked_for: Arc<AtomicBool>,
 }
 
 impl<B> Timed<B> {
-    fn new(body: B, silence: Duration) -> Timed<B> {
-        Timed { body, silence, sleep: Box::pin(tokio::time::sleep(silence)) }
+    fn new(body: B, silence: Duration, is_asked_for: Arc<AtomicBool>) -> Timed<B> {
+        Timed { body, silence, sleep: Box::pin(tokio::time::sleep(silence)), is_asked_for }
     }
 }
 
@@ -289,6 +303,7 @@ impl<B: Body<Data = Bytes, Error = hyper::Error> + Unpin> Body for Timed<B> {
         context: &mut Context<'_>,
     ) -> Poll<Option<std::result::Result<Frame<Bytes>, std::io::Error>>> {
         let this = &mut *self;
+        this.is_asked_for.store(true, Relaxed);
         if let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(context) {
             this.sleep.as_mut().reset(Instant::now() + this.silence);
             return Poll::Ready(frame.map(|frame| frame.map_err(std::io::Error::other)));

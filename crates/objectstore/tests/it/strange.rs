@@ -43,6 +43,47 @@ async fn headers_that_stand_twice_and_old_signatures_are_refused() {
         .refused(400, "InvalidRequest");
 }
 
+/// What aws does with an empty file. botocore takes the next answer on the connection for that of before, if it is answered
+/// where it waited for 100 (Continue) and the connection goes on.
+#[tokio::test]
+async fn who_is_answered_instead_of_told_to_continue_gets_no_further_answer_on_that_connection() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let cloud = Cloud::start().await;
+    let client = cloud.member("bucket").await;
+    let nobody = crate::client::Client::new(cloud.address, "nobody", "nothing");
+    for (sender, body, status) in
+        [(&client, &b""[..], "200"), (&nobody, b"some bytes", "403"), (&client, b"some bytes", "100")]
+    {
+        let request = Request::new("PUT", "/bucket/key").header("expect", "100-continue").body(body);
+        let mut text = "PUT /bucket/key HTTP/1.1\r\n".to_owned();
+        for (name, value) in sender.sign(&request) {
+            text.push_str(&format!("{name}: {value}\r\n"));
+        }
+        text.push_str(&format!("content-length: {}\r\n\r\n", body.len()));
+        let mut stream = tokio::net::TcpStream::connect(cloud.address).await.unwrap();
+        stream.write_all(text.as_bytes()).await.unwrap();
+        let mut first = [0; 12];
+        stream.read_exact(&mut first).await.unwrap();
+        assert_eq!(std::str::from_utf8(&first).unwrap(), format!("HTTP/1.1 {status}"));
+        let mut rest = String::new();
+        if status != "100" {
+            // It ends.
+            stream.read_to_string(&mut rest).await.unwrap();
+            assert!(rest.contains("connection: close"), "{rest}");
+            continue;
+        }
+        stream.write_all(body).await.unwrap();
+        while !rest.contains("HTTP/1.1 200 OK") || !rest.ends_with("\r\n\r\n") {
+            let mut piece = [0; 1024];
+            let size = stream.read(&mut piece).await.unwrap();
+            assert!(size > 0, "{rest}");
+            rest.push_str(std::str::from_utf8(&piece[..size]).unwrap());
+        }
+        assert!(!rest.contains("connection: close"), "{rest}");
+    }
+    assert_eq!(client.get("/bucket/key").await.expect(200).body, b"some bytes");
+}
+
 #[tokio::test]
 async fn nonsense_is_a_clear_error_and_the_service_goes_on() {
     let cloud = Cloud::start().await;
