@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use hanse_core::{Error, Result};
+use hanse_core::Result;
 use redb::ReadableTable;
 
 use crate::extent::Extents;
@@ -55,14 +55,10 @@ impl Report {
 /// the log before what a crash has torn.
 ///
 /// # Errors
-/// 503 if a process has the store open; 500 if the disk fails. Damage is no error but in the report.
+/// 503 named [`crate::IN_USE`] if a process has the store open; 500 if the disk fails. Damage is no error but in the report.
 pub fn check(directory: &Path, options: &Options, repair: Repair) -> Result<Report> {
     let disk = options.disk.clone();
-    let lock_path = directory.join("lock");
-    let _held = disk.lock(&lock_path).map_err(|error| match error.kind() {
-        std::io::ErrorKind::WouldBlock => Error::unavailable("The storage is in use by another process."),
-        _ => disk_error("lock", &lock_path, error),
-    })?;
+    let _held = crate::store::hold(disk.as_ref(), directory)?;
     let segments = Arc::new(Segments::new(disk.clone(), directory));
     let extents = Extents::new(disk.clone(), directory);
     let mut report = Report::default();

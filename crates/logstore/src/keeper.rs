@@ -8,7 +8,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use hanse_core::{Context, Error, Result};
+use hanse_core::{Context, Error, Result, Timestamp};
 use tokio::sync::oneshot;
 
 use crate::disk::Access;
@@ -57,8 +57,8 @@ impl Chores {
 }
 
 pub(crate) fn start(core: Arc<Core>, chores: Receiver<Chore>) -> Result<JoinHandle<()>> {
-    let mut keeper =
-        Keeper { core, chores, waiting: Vec::new(), spoilt: BTreeSet::new(), scrubbed: Instant::now() };
+    let scrubbed = core.scrubbed_at();
+    let mut keeper = Keeper { core, chores, waiting: Vec::new(), spoilt: BTreeSet::new(), scrubbed };
     let thread = std::thread::Builder::new().name("logstore-keeper".to_owned());
     thread.spawn(move || keeper.run()).context("cannot start the keeper")
 }
@@ -71,7 +71,7 @@ pub(crate) struct Keeper {
     /// Segments that cannot be compacted since something in them is damaged.
     pub spoilt: BTreeSet<u64>,
     /// When the last scrub ended.
-    scrubbed: Instant,
+    scrubbed: Timestamp,
 }
 
 impl Keeper {
@@ -102,9 +102,9 @@ impl Keeper {
                 self.told("compact the log", done);
             }
             let rate = upkeep.scrub_bytes_per_second;
-            if upkeep.automatic && rate > 0 && self.scrubbed.elapsed() >= upkeep.scrub_every {
+            if upkeep.automatic && rate > 0 && self.core.cx.now().since(self.scrubbed) >= upkeep.scrub_every {
                 let done = self.scrub(rate);
-                self.scrubbed = Instant::now();
+                self.scrubbed = self.core.note_scrub(self.core.cx.now());
                 self.told("scrub", done);
             }
         }

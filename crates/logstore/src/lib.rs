@@ -46,6 +46,8 @@ pub use view::{Scan, View};
 pub const DAMAGED: &str = "StorageDamaged";
 /// [`Error::name`] of a write that there is no room for. Deleting goes on; so does writing, once there is room.
 pub const FULL: &str = "StorageFull";
+/// [`Error::name`] of opening a store that another process has open.
+pub const IN_USE: &str = "StorageInUse";
 /// [`Error::name`] of every write after one could not be made durable, until the store is opened again.
 pub const FAILED: &str = "StorageFailed";
 

@@ -1,17 +1,24 @@
 //! The scrub: everything that can be read is read, slowly, and what is damaged is taken down before somebody needs it.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::ops::Bound;
 use std::time::Duration;
 
-use hanse_core::{Error, Result};
+use hanse_core::{Error, Result, Timestamp};
 
+use crate::disk::Access;
 use crate::extent::Extents;
 use crate::index::{Home, Payload};
 use crate::keeper::Keeper;
 use crate::log::{Found, START, Segments};
 use crate::payload::blocks;
+use crate::store::Core;
+use crate::wire::{Put as _, Reader};
 use crate::{DAMAGED, PayloadId, index_error, lock, reading};
+
+/// When the last scrub ended: so that it comes as often as it should however often the process is started.
+const FILE: &str = "scrubbed";
 
 /// How much of a file is held in memory, in blocks.
 const BLOCKS_AT_ONCE: u64 = 16;
@@ -77,6 +84,40 @@ pub(crate) fn check_segment(
         offset = next;
     }
     Ok(damaged)
+}
+
+impl Core {
+    /// When the last scrub ended; now, for a store that is new or whose note of it does not read.
+    pub(crate) fn scrubbed_at(&self) -> Timestamp {
+        let (path, now) = (self.directory.join(FILE), self.cx.now());
+        let read = || {
+            let mut bytes = [0; 12];
+            self.options.disk.open(&path, Access::Read).ok()?.read_at(0, &mut bytes).ok()?;
+            let mut reader = Reader(&bytes);
+            let (at, sum) = (reader.u64().ok()?, reader.u32().ok()?);
+            let is_whole = crc32c::crc32c(bytes.first_chunk::<8>()?) == sum;
+            // A clock that was put back must not put off the scrub for as long.
+            i64::try_from(at).ok().filter(|_| is_whole).map(|at| Timestamp(at).min(now))
+        };
+        read().unwrap_or_else(|| self.note_scrub(now))
+    }
+
+    /// Without that note the next start counts from its own time.
+    pub(crate) fn note_scrub(&self, now: Timestamp) -> Timestamp {
+        let path = self.directory.join(FILE);
+        let mut bytes = Vec::new();
+        bytes.put_u64(now.0.unsigned_abs());
+        bytes.put_u32(crc32c::crc32c(&bytes));
+        let disk = &self.options.disk;
+        let open = || match disk.open(&path, Access::Write) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => disk.open(&path, Access::Create),
+            file => file,
+        };
+        if let Err(error) = open().and_then(|file| file.write_at(0, &bytes)) {
+            tracing::warn!(path = %path.display(), %error, "cannot write down when the scrub ended");
+        }
+        now
+    }
 }
 
 impl Keeper {

@@ -14,7 +14,7 @@ use hanse_core::{Context, Cx, Error, Result};
 use tokio::sync::{Semaphore, oneshot};
 
 use crate::backup::Copied;
-use crate::disk::DiskFile;
+use crate::disk::{Disk, DiskFile};
 use crate::extent::Extents;
 use crate::index::{SharedIndex, Stats};
 use crate::keeper::{Chore, Chores, Grave};
@@ -25,7 +25,8 @@ use crate::recover::{Damage, Lost};
 use crate::view::Pins;
 use crate::writer::{Closure, Frozen, Job, Message};
 use crate::{
-    Change, FAILED, Options, PayloadId, Staging, View, disk_error, full, keeper, lock, recover, writer,
+    Change, FAILED, IN_USE, Options, PayloadId, Staging, View, disk_error, full, keeper, lock, recover,
+    writer,
 };
 
 /// How many writes may wait for the writer.
@@ -60,7 +61,7 @@ pub(crate) struct Core {
     pub ahead: Mutex<Ahead>,
     space: Mutex<Option<(Instant, u64)>>,
     pub stopping: AtomicBool,
-    _lock: Box<dyn Any + Send + Sync>,
+    _lock: Held,
 }
 
 impl Core {
@@ -169,20 +170,33 @@ impl Drop for Inner {
     }
 }
 
+/// What shows that this process has the store.
+pub(crate) type Held = Box<dyn Any + Send + Sync>;
+
+/// Takes the store for this process.
+///
+/// # Errors
+/// 503 named [`IN_USE`] if another process has it.
+pub(crate) fn hold(disk: &dyn Disk, directory: &Path) -> Result<Held> {
+    let path = directory.join("lock");
+    disk.lock(&path).map_err(|error| match error.kind() {
+        std::io::ErrorKind::WouldBlock => {
+            Error::unavailable("The storage is in use by another process.").named(IN_USE)
+        }
+        _ => disk_error("lock", &path, error),
+    })
+}
+
 impl Store {
     /// Opens the store in this directory, or makes it; finishes what a crash has interrupted. Blocks while it reads what
     /// was written since the last checkpoint.
     ///
     /// # Errors
-    /// 503 if another process has it open; 500 if the disk fails. Damage alone is no error: see [`Store::damaged`].
+    /// 503 named [`IN_USE`] if another process has it open; 500 if the disk fails. Damage alone is no error: see [`Store::damaged`].
     pub fn open(cx: &Cx, directory: &Path, options: Options) -> Result<Store> {
         let disk = options.disk.clone();
         disk.create_directory(directory).map_err(|error| disk_error("make", directory, error))?;
-        let lock_path = directory.join("lock");
-        let held = disk.lock(&lock_path).map_err(|error| match error.kind() {
-            std::io::ErrorKind::WouldBlock => Error::unavailable("The storage is in use by another process."),
-            _ => disk_error("lock", &lock_path, error),
-        })?;
+        let held = hold(disk.as_ref(), directory)?;
         let segments = Arc::new(Segments::new(disk.clone(), directory));
         let extents = Extents::new(disk.clone(), directory);
         for needed in [segments.directory(), extents.directory()] {

@@ -2,9 +2,10 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::StreamExt;
-use hanse_core::Cx;
+use hanse_core::{Cx, ManualClock, SeededRandom};
 use hanse_logstore::{DAMAGED, Disk, Options, Sim, Store};
 
 use crate::basic::eventually;
@@ -131,4 +132,32 @@ async fn the_scrub_finds_what_nobody_has_read_yet() {
     delete(&store, "a").await.unwrap();
     delete(&store, "b").await.unwrap();
     assert_eq!(store.scrub().await.unwrap(), 0);
+}
+
+/// A process that is started every day has to scrub once a week, too.
+#[tokio::test]
+async fn the_scrub_comes_when_its_time_has_come_whichever_process_that_is() {
+    let (sim, day) = (Sim::new(), Duration::from_secs(24 * 3600));
+    let clock = Arc::new(ManualClock::at(Cx::system().now()));
+    let cx = Cx::new(clock.clone(), Arc::new(SeededRandom::new(1)));
+    let open = || {
+        let mut options = options(Arc::new(sim.clone()));
+        options.upkeep.scrub_every = 7 * day;
+        Store::open(&cx, Path::new("/store"), options).unwrap()
+    };
+    let store = open();
+    put(&store, "b", "value", bytes(2, 200_000)).await.unwrap();
+    let extent = sim.files().into_iter().find(|(name, _)| name.starts_with("/store/extents")).unwrap().0;
+    sim.flip(&extent, 150_000, 1);
+    store.close().await;
+    for _ in 0..6 {
+        clock.advance(day);
+        let store = open();
+        assert_eq!(store.damaged().unwrap().len(), 0);
+        store.close().await;
+    }
+    clock.advance(day);
+    let store = open();
+    eventually(|| !store.damaged().unwrap().is_empty()).await;
+    store.close().await;
 }
