@@ -267,19 +267,9 @@ impl ObjectStore {
         if self.directory.as_ref().is_some_and(|path| !path.is_absolute()) {
             return wrong("objectstore.directory must be an absolute path");
         }
-        let is_name = |domain: &String| {
-            domain.contains('.')
-                && domain.split('.').all(|label| {
-                    !label.is_empty()
-                        && label
-                            .bytes()
-                            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
-                })
-        };
-        if self.domain.as_ref().is_some_and(|domain| !is_name(domain)) {
-            return wrong(
-                "objectstore.domain must be a domain name in small letters, such as s3.example.org",
-            );
+        if let Some(domain) = &self.domain {
+            hanse_objectstore::check_domain(domain)
+                .map_err(|error| Error::bad_request(format!("objectstore.domain: {}", error.message())))?;
         }
         Ok(())
     }

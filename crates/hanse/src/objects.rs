@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use hanse_core::{Context, Cx, Error, Kind, Result};
-use hanse_logstore::{Options, Store};
+use hanse_core::{Context, Cx, Error, Result};
+use hanse_logstore::{FULL, IN_USE, Options, Store};
+use hanse_web::{Limits, Listener, Metrics};
 use rustls::ServerConfig;
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
@@ -82,31 +82,53 @@ pub struct Objects {
     socket: PathBuf,
     address: SocketAddr,
     tls: Option<Arc<ServerConfig>>,
-    held: Option<(Store, TcpListener)>,
+    limits: Limits,
+    metrics: Metrics,
+    held: Option<(Store, Listener)>,
 }
 
 impl Objects {
-    /// Opens the store and binds the listener, unless another control plane of this cloud has the store: it is that one
-    /// which serves S3 then.
+    /// Opens the store and binds the listener, unless another control plane of this cloud has the store, which serves S3
+    /// then, or there is no room.
     ///
     /// # Errors
     /// 409 if the port is in use, 500 if the disk fails, each with what to do.
-    pub async fn begin(cx: &Cx, config: &Config, state: &State, tls: Arc<ServerConfig>) -> Result<Objects> {
+    pub async fn begin(
+        cx: &Cx,
+        config: &Config,
+        state: &State,
+        tls: Arc<ServerConfig>,
+        metrics: &Metrics,
+    ) -> Result<Objects> {
         let mut objects = Objects {
             cx: cx.clone(),
             directory: directory(config, state),
             socket: state.objects_socket(),
             address: config.objectstore.listen,
             tls: config.objectstore.tls.then_some(tls),
+            limits: Limits { connections: config.objectstore.connections, ..Limits::default() },
+            metrics: metrics.clone(),
             held: None,
         };
         // A process that was killed holds its files until its last thread has ended.
         for _ in 0..20 {
-            objects.held = objects.take().await?;
-            if objects.held.is_some() {
-                return Ok(objects);
+            match objects.take().await {
+                Ok(held) => {
+                    objects.held = Some(held);
+                    return Ok(objects);
+                }
+                Err(error) if error.name() == Some(IN_USE) => {
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+                Err(error) if error.name() == Some(FULL) => {
+                    tracing::warn!(
+                        directory = %objects.directory.display(),
+                        "there is no room for objects: everything but S3 is served, and S3 as soon as there is"
+                    );
+                    return Ok(objects);
+                }
+                Err(error) => return Err(error),
             }
-            tokio::time::sleep(Duration::from_millis(50)).await;
         }
         tracing::warn!(
             directory = %objects.directory.display(),
@@ -116,25 +138,21 @@ impl Objects {
         Ok(objects)
     }
 
-    /// `None` if another process has the store.
-    async fn take(&self) -> Result<Option<(Store, TcpListener)>> {
+    /// # Errors
+    /// 503 named [`IN_USE`] if another process has the store, or [`FULL`] if there is no room for one.
+    async fn take(&self) -> Result<(Store, Listener)> {
         let (cx, directory) = (self.cx.clone(), self.directory.clone());
         let open = move || Store::open(&cx, &directory, Options::default());
-        let store = match tokio::task::spawn_blocking(open).await.context("cannot open the objects")? {
-            Ok(store) => store,
-            Err(error) if error.kind() == Kind::Unavailable => return Ok(None),
-            Err(error) => return Err(error),
-        };
-        let address = self.address;
-        let bound = TcpListener::bind(address).await.map_err(|error| match error.kind() {
-            std::io::ErrorKind::AddrInUse => Error::conflict(format!(
-                "{address} is in use by another program: stop that one, or set another `objectstore.listen` in the \
-                 configuration"
-            )),
-            _ => Error::unavailable(format!("cannot listen on {address}")).because(error),
-        });
-        match bound {
-            Ok(listener) => Ok(Some((store, listener))),
+        let store = tokio::task::spawn_blocking(open).await.context("cannot open the objects")??;
+        let bound = Listener::bind(
+            self.address,
+            "objectstore.listen",
+            self.tls.clone(),
+            self.limits,
+            self.metrics.clone(),
+        );
+        match bound.await {
+            Ok(listener) => Ok((store, listener)),
             Err(error) => {
                 store.close().await;
                 Err(error)
@@ -143,14 +161,16 @@ impl Objects {
     }
 
     /// Waits until it has the store.
-    async fn wait(&mut self) -> (Store, TcpListener) {
+    async fn wait(&mut self) -> (Store, Listener) {
+        if let Some(held) = self.held.take() {
+            return held;
+        }
         loop {
-            if let Some(held) = self.held.take() {
-                return held;
-            }
             tokio::time::sleep(LOOK).await;
             match self.take().await {
-                Ok(held) => self.held = held,
+                Ok(held) => return held,
+                // That was said when it began.
+                Err(error) if [Some(IN_USE), Some(FULL)].contains(&error.name()) => {}
                 Err(error) => tracing::error!(error = %error.detail(), "cannot take over S3"),
             }
         }
@@ -166,7 +186,7 @@ impl Objects {
             Ok(object_store) => {
                 tracing::info!(listen = %self.address, directory = %self.directory.display(), "S3 is ready");
                 tokio::join!(
-                    object_store.serve(listener, self.tls, stop.clone()),
+                    object_store.serve(listener, stop.clone()),
                     socket::answer(&self.socket, &store, stop)
                 );
             }

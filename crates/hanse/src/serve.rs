@@ -1,8 +1,7 @@
 //! `hanse serve`: the control plane.
 
 use std::io::{IsTerminal, Read};
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +13,6 @@ use hanse_crypto::{
 };
 use hanse_store::Db;
 use hanse_web::{Limits, Listener, Metrics};
-use tokio::net::UnixListener;
 
 use crate::config::Config;
 use crate::objects::{self, Objects};
@@ -77,8 +75,9 @@ pub async fn run(cx: &Cx, config: &Config, path: Option<PathBuf>, errand: Option
     let tls = certificate.clone().server_config(cx)?;
     // Before the database is opened, since this is what most often cannot be had.
     let limits = Limits { connections: config.api.connections, ..Limits::default() };
-    let listener = Listener::bind(config.api.listen, tls.clone(), limits, metrics.clone()).await?;
-    let objects = Objects::begin(cx, config, &state, tls).await?;
+    let listener =
+        Listener::bind(config.api.listen, "api.listen", tls.clone(), limits, metrics.clone()).await?;
+    let objects = Objects::begin(cx, config, &state, tls, &metrics).await?;
     let db = database(cx, config, &state).await?;
     let keys = keys(cx, config, &state)?;
     if let Some(errand) = errand {
@@ -91,7 +90,7 @@ pub async fn run(cx: &Cx, config: &Config, path: Option<PathBuf>, errand: Option
         tracing::error!(%error, "cannot note that no agent is connected yet");
     }
     let retention = Retention { db: db.clone(), cx: cx.clone(), keep: config.audit.keep() };
-    let socket = agent_socket(&state.agent_socket())?;
+    let socket = state::private_socket(&state.agent_socket())?;
     let chores = vec![
         upkeep::log_level(path, config, level),
         Chore {
@@ -187,16 +186,6 @@ fn host(url: &str) -> String {
         None => authority.split(':').next(),
     };
     host.unwrap_or(authority).to_owned()
-}
-
-/// The socket that agents dial. Only root and our own user can open it.
-fn agent_socket(path: &Path) -> Result<UnixListener> {
-    // We hold the role's lock, so what lies there is a dead process's.
-    let _ = std::fs::remove_file(path);
-    let listener = UnixListener::bind(path).context(format!("cannot listen on {}", path.display()))?;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))
-        .context("cannot close the socket to others")?;
-    Ok(listener)
 }
 
 /// Our own certificate before it ends, or the operator's when its file has been replaced. No connection is dropped.

@@ -9,6 +9,7 @@ use hanse_core::{Context, Cx, Error, Result};
 use hanse_crypto::secret_file;
 use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
+use tokio::net::UnixListener;
 
 /// The version of the directory's layout. A newer one is refused; an older one is brought up to date by `hanse up`.
 const LAYOUT: u32 = 1;
@@ -257,6 +258,19 @@ pub fn make(path: &Path, mode: u32, owner: Option<Owner>) -> Result<()> {
         chown(path, Some(owner.uid), Some(owner.gid)).context(what())?;
     }
     Ok(())
+}
+
+/// A socket that only root and our own user can open. Whoever listens there is alone, by a lock that it holds, so what
+/// lies there is a dead process's.
+///
+/// # Errors
+/// If it cannot be made.
+pub fn private_socket(path: &Path) -> Result<UnixListener> {
+    let _ = std::fs::remove_file(path);
+    let listener = UnixListener::bind(path).context(format!("cannot listen on {}", path.display()))?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))
+        .context("cannot close the socket to others")?;
+    Ok(listener)
 }
 
 /// Holds a lock for as long as the process lives.

@@ -95,25 +95,17 @@ pub fn control_plane(
         .fold(health::routes(db.clone(), metrics.clone()), |router, service| mount(router, service, &api));
     let reconcilers = all.into_iter().flat_map(|service| service.reconcilers).collect();
     let runner = Runner::new(db.clone(), cx, reconcilers, crash);
-    let object_store = object_store(cx, config, db, keys, metrics, identity);
+    let object_store = object_store(cx, config, db, keys, identity);
     Ok(ControlPlane { hub, runner, router, object_store })
 }
 
-fn object_store(
-    cx: &Cx,
-    config: &Config,
-    db: &Db,
-    keys: &Keys,
-    metrics: &Metrics,
-    identity: Identity,
-) -> ObjectStoreOn {
+fn object_store(cx: &Cx, config: &Config, db: &Db, keys: &Keys, identity: Identity) -> ObjectStoreOn {
     let settings = hanse_objectstore::Settings {
         region: config.api.region.clone(),
         domain: config.objectstore.domain.clone(),
-        connections: config.objectstore.connections,
         ..hanse_objectstore::Settings::default()
     };
-    let (cx, db, master, metrics) = (cx.clone(), db.clone(), keys.master.clone(), metrics.clone());
+    let (cx, db, master) = (cx.clone(), db.clone(), keys.master.clone());
     let access_keys = Arc::new(AccessKeys(identity));
     Box::new(move |store| {
         let deps = hanse_objectstore::Deps {
@@ -122,7 +114,6 @@ fn object_store(
             store,
             keys: access_keys.clone(),
             master: master.clone(),
-            metrics: metrics.clone(),
         };
         ObjectStore::new(deps, settings.clone())
     })

@@ -57,6 +57,15 @@ pub fn denied() -> S3Error {
     fault::error(S3ErrorCode::AccessDenied, "Access Denied")
 }
 
+/// Whether a bucket belongs to whom the client expects. Source: S3 User Guide, "Verifying bucket ownership with bucket owner
+/// condition".
+///
+/// # Errors
+/// `AccessDenied`.
+pub fn expect_owner(expected: Option<&str>, bucket: &Bucket) -> S3Result<()> {
+    if expected.is_none_or(|expected| expected == bucket.project_id) { Ok(()) } else { Err(denied()) }
+}
+
 /// What an operation needs, by the name that S3 gives it; `None` for what is not offered.
 ///
 /// Source: S3 User Guide, "Required permissions for Amazon S3 API operations".
@@ -135,7 +144,12 @@ impl ObjectStore {
         let bucket = match bucket {
             // Whether it is there is for the operation to say.
             Some(_) if operation == "CreateBucket" => None,
-            Some(name) => Some(self.bucket_of(&caller, &name)?),
+            Some(name) => {
+                let bucket = self.bucket_of(&caller, &name)?;
+                let owner = context.headers().get("x-amz-expected-bucket-owner");
+                expect_owner(owner.map(|owner| owner.to_str().unwrap_or_default()), &bucket)?;
+                Some(bucket)
+            }
             None => None,
         };
         let target = Target::new(bucket.as_ref().map_or("", |bucket| &bucket.name)).in_project(&project_id);

@@ -24,8 +24,13 @@ fn failed(which: &str) -> S3Error {
     )
 }
 
-fn not_modified() -> S3Error {
-    fault::error(S3ErrorCode::NotModified, "Not Modified")
+/// With what tells the client which version it has. Source: RFC 9110, 15.4.5.
+fn not_modified(head: &Head) -> S3Error {
+    let mut error = fault::error(S3ErrorCode::NotModified, "Not Modified");
+    if let Ok(tag) = http::HeaderValue::from_str(&format!("\"{}\"", head.etag)) {
+        error.set_headers(http::HeaderMap::from_iter([(http::header::ETAG, tag)]));
+    }
+    error
 }
 
 /// Whether the tag is the one of the condition. Weak tags are never ours.
@@ -51,8 +56,8 @@ impl Conditions {
             _ => {}
         }
         match (&self.if_none_match, &self.if_modified_since) {
-            (Some(known), _) if is(known, head) => Err(not_modified()),
-            (None, Some(since)) if modified <= seconds(since) => Err(not_modified()),
+            (Some(known), _) if is(known, head) => Err(not_modified(head)),
+            (None, Some(since)) if modified <= seconds(since) => Err(not_modified(head)),
             _ => Ok(()),
         }
     }

@@ -1,19 +1,26 @@
 //! Copies. Within a project the copy names the payloads of its source, so that no bytes move.
 
-use s3s::dto::{self, CopySource};
+use http::{HeaderMap, HeaderName, header};
+use s3s::dto::{self, CopySource, ETagCondition};
 use s3s::{S3ErrorCode, S3Request, S3Response, S3Result};
 
 use crate::ObjectStore;
-use crate::access::Decided;
+use crate::access::{Decided, expect_owner};
 use crate::buckets::current;
 use crate::conditions::{Conditions, time};
 use crate::fault::{self, error};
-use crate::objects::{
-    Put, check_meta, check_offered, encryption, etag, meta, no_such_key, put, show_checksum,
-};
+use crate::objects::{Put, check_meta, encryption, etag, meta, no_such_key, put, show_checksum};
+use crate::offered::{self, asked};
 use crate::record::{Bucket, Head, Meta, Object, Rest};
 use crate::verbs::GET_OBJECT;
 use crate::versions;
+
+fn condition(headers: &HeaderMap, name: HeaderName) -> S3Result<Option<ETagCondition>> {
+    let Some(value) = headers.get(&name) else { return Ok(None) };
+    let read = ETagCondition::parse_http_header(value.as_bytes());
+    read.map(Some)
+        .map_err(|_| error(S3ErrorCode::InvalidArgument, format!("The header {name} does not read.")))
+}
 
 /// The largest object that is copied in one request. Source: S3 API Reference, CopyObject.
 const COPY_MAX: u64 = 5 << 30;
@@ -27,12 +34,14 @@ impl ObjectStore {
         &self,
         decided: &Decided,
         source: &CopySource,
+        expected_owner: Option<&str>,
     ) -> S3Result<(std::sync::Arc<Bucket>, String, Option<String>)> {
         let CopySource::Bucket { bucket, key, version_id } = source else {
             return Err(error(S3ErrorCode::NotImplemented, "Access points are not offered."));
         };
         let version = versions::check_id(version_id.as_deref())?.map(str::to_owned);
         let bucket = self.bucket_of(&decided.caller, bucket)?;
+        expect_owner(expected_owner, &bucket)?;
         let target = hanse_policy::Target::new(&bucket.name).in_project(&bucket.project_id);
         let allowed = decided.caller.authorize(&decided.cx, GET_OBJECT, target);
         allowed.map_err(|_| crate::access::denied())?;
@@ -44,9 +53,16 @@ impl ObjectStore {
         request: S3Request<dto::CopyObjectInput>,
         decided: Decided,
     ) -> S3Result<S3Response<dto::CopyObjectOutput>> {
-        check_offered(&request.headers)?;
         let input = request.input;
-        let (source, source_key, version) = self.source(&decided, &input.copy_source)?;
+        offered::check(&asked!(&input))?;
+        if input.copy_source_sse_customer_algorithm.is_some() {
+            return Err(error(
+                S3ErrorCode::InvalidRequest,
+                "The encryption parameters are not applicable to this object.",
+            ));
+        }
+        let (source, source_key, version) =
+            self.source(&decided, &input.copy_source, input.expected_source_bucket_owner.as_deref())?;
         let bucket = decided.bucket()?.clone();
         let replaces = match input.metadata_directive.as_ref().map(dto::MetadataDirective::as_str) {
             None | Some("COPY") => false,
@@ -78,7 +94,12 @@ impl ObjectStore {
             if_modified_since: input.copy_source_if_modified_since,
             if_unmodified_since: input.copy_source_if_unmodified_since,
         };
-        // Not offered by this version of the front: conditions about the target, which come as headers of S3's own.
+        // `s3s` does not know conditions about the target yet.
+        let onto = Conditions {
+            if_match: condition(&request.headers, header::IF_MATCH)?,
+            if_none_match: condition(&request.headers, header::IF_NONE_MATCH)?,
+            ..Conditions::default()
+        };
         let (now, id, key) = (decided.cx.now(), versions::new_id(&decided.cx), input.key);
         let copied = self
             .0
@@ -102,15 +123,13 @@ impl ObjectStore {
                     let message = "The specified copy source is larger than the maximum allowable size for a copy source: 5368709120";
                     return Ok(Err(Put::Refused(error(S3ErrorCode::InvalidRequest, message))));
                 }
-                let mut meta = if replaces { given.clone() } else { rest.meta };
-                if replaces_tags || replaces {
-                    meta.tags.clone_from(&given.tags);
-                }
+                let tags = if replaces_tags { given.tags.clone() } else { rest.meta.tags.clone() };
+                let meta = Meta { tags, ..if replaces { given } else { rest.meta } };
                 let mut object = Object {
                     head: Head { modified_at: now, ..head },
                     rest: Rest { meta, ..rest },
                 };
-                match put(change, &bucket, &key, &mut object, &found.payloads, &Conditions::default(), &id)? {
+                match put(change, &bucket, &key, &mut object, &found.payloads, &onto, &id)? {
                     Put::Done => Ok(Ok((object, from))),
                     other => Ok(Err(other)),
                 }

@@ -6,15 +6,14 @@ use s3s::{S3Error, S3ErrorCode};
 
 /// What S3 calls it; a cause of ours is logged and told to nobody.
 pub fn of(error: &Error) -> S3Error {
-    let code = match (error.kind(), error.name()) {
-        (Kind::Unavailable, Some(hanse_logstore::FULL)) => S3ErrorCode::ServiceUnavailable,
-        (Kind::Unavailable, _) => S3ErrorCode::ServiceUnavailable,
-        (Kind::RateLimited { .. }, _) => S3ErrorCode::SlowDown,
-        (Kind::Forbidden | Kind::Unauthorized, _) => S3ErrorCode::AccessDenied,
-        (Kind::TooLarge, _) => S3ErrorCode::EntityTooLarge,
-        (Kind::Timeout, _) => S3ErrorCode::RequestTimeout,
-        (Kind::BadRequest, _) => S3ErrorCode::InvalidArgument,
-        (Kind::NotImplemented, _) => S3ErrorCode::NotImplemented,
+    let code = match error.kind() {
+        Kind::Unavailable => S3ErrorCode::ServiceUnavailable,
+        Kind::RateLimited { .. } => S3ErrorCode::SlowDown,
+        Kind::Forbidden | Kind::Unauthorized => S3ErrorCode::AccessDenied,
+        Kind::TooLarge => S3ErrorCode::EntityTooLarge,
+        Kind::Timeout => S3ErrorCode::RequestTimeout,
+        Kind::BadRequest => S3ErrorCode::InvalidArgument,
+        Kind::NotImplemented => S3ErrorCode::NotImplemented,
         _ => S3ErrorCode::InternalError,
     };
     if code == S3ErrorCode::InternalError {

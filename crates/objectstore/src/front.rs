@@ -6,6 +6,7 @@ use http::{HeaderMap, Uri};
 use s3s::{S3Error, S3ErrorCode, S3Result};
 
 use crate::fault::error;
+use crate::query;
 
 /// Of the path and the query together, in bytes: a key of 1,024 bytes, each escaped, and a presigned query.
 const URI_MAX: usize = 16 << 10;
@@ -43,35 +44,9 @@ fn invalid(message: impl Into<String>) -> S3Error {
     error(S3ErrorCode::InvalidRequest, message)
 }
 
-/// The parameters of a query, decoded.
-fn parameters(query: &str) -> S3Result<Vec<(String, String)>> {
-    let decode = |text: &str| -> S3Result<String> {
-        let wrong = || error(S3ErrorCode::InvalidURI, "Couldn't parse the specified URI.");
-        let (mut bytes, mut rest) = (Vec::with_capacity(text.len()), text.bytes());
-        while let Some(byte) = rest.next() {
-            bytes.push(match byte {
-                b'%' => {
-                    let mut digit = || rest.next().and_then(|byte| char::from(byte).to_digit(16));
-                    let (high, low) = (digit().ok_or_else(wrong)?, digit().ok_or_else(wrong)?);
-                    u8::try_from(high * 16 + low).map_err(|_| wrong())?
-                }
-                b'+' => b' ',
-                other => other,
-            });
-        }
-        String::from_utf8(bytes).map_err(|_| wrong())
-    };
-    let pairs = query.split('&').filter(|pair| !pair.is_empty());
-    pairs
-        .map(|pair| {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            Ok((decode(name)?, decode(value)?))
-        })
-        .collect()
-}
-
 fn proof(uri: &Uri, headers: &HeaderMap) -> S3Result<Proof> {
-    let query = parameters(uri.query().unwrap_or_default())?;
+    let query = query::parse(uri.query().unwrap_or_default())
+        .ok_or_else(|| error(S3ErrorCode::InvalidURI, "Couldn't parse the specified URI."))?;
     let parameter =
         |wanted: &str| query.iter().find(|(name, _)| name.eq_ignore_ascii_case(wanted)).map(|(_, v)| v);
     for (index, (name, _)) in query.iter().enumerate() {

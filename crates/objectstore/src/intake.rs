@@ -90,11 +90,11 @@ impl Sealer {
     /// As [`Sealer::push`].
     pub async fn finish(mut self) -> hanse_core::Result<(Piece, Option<Staged>)> {
         if self.size == 0 {
-            return Ok((Piece { size: 0, key: String::new() }, None));
+            return Ok((Piece { size: 0, key: String::new(), checksum: None }, None));
         }
         self.flush(true).await?;
         let staged = self.staging.finish().await?;
-        Ok((Piece { size: self.size, key: self.wrapped }, Some(staged)))
+        Ok((Piece { size: self.size, key: self.wrapped, checksum: None }, Some(staged)))
     }
 }
 

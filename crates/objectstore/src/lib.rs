@@ -1,7 +1,9 @@
 //! Object storage: S3 on the log store. See the crate's README for what is offered.
 
 mod access;
+mod attributes;
 mod buckets;
+mod completing;
 mod conditions;
 mod copies;
 mod cors;
@@ -13,8 +15,11 @@ mod keys;
 mod lists;
 mod multipart;
 mod objects;
+mod offered;
 mod outgoing;
 pub mod ports;
+mod query;
+mod reads;
 mod record;
 mod server;
 mod service;
@@ -26,11 +31,11 @@ mod versions;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hanse_core::{Cx, Result};
+use hanse_core::{Cx, Error, Result};
 use hanse_crypto::MasterKey;
 use hanse_logstore::Store;
 use hanse_store::Db;
-use hanse_web::{CatalogEntry, Metrics};
+use hanse_web::CatalogEntry;
 
 use crate::crypt::ProjectKeys;
 use crate::record::Bucket;
@@ -52,7 +57,6 @@ pub struct Deps {
     pub store: Store,
     pub keys: Arc<dyn ports::Keys>,
     pub master: Arc<MasterKey>,
-    pub metrics: Metrics,
 }
 
 /// How it is reached, and what clients may take.
@@ -62,12 +66,6 @@ pub struct Settings {
     pub region: String,
     /// Below which each bucket has a name of its own.
     pub domain: Option<String>,
-    /// Connections open at once; further ones are closed at once.
-    pub connections: usize,
-    /// From accepting a connection to the end of the TLS handshake.
-    pub handshake: Duration,
-    /// From the first byte of a request's head to its last; also how long an idle connection is kept.
-    pub head: Duration,
     /// The longest silence within a request's body.
     pub silence: Duration,
     /// How many buckets a project may have. Source: S3 User Guide, "Bucket quotas".
@@ -79,9 +77,6 @@ impl Default for Settings {
         Settings {
             region: "regionone".to_owned(),
             domain: None,
-            connections: 4096,
-            handshake: Duration::from_secs(10),
-            head: Duration::from_secs(30),
             silence: Duration::from_secs(30),
             buckets: 1000,
         }
@@ -97,9 +92,23 @@ struct Inner {
     db: Db,
     store: Store,
     keys: Arc<dyn ports::Keys>,
-    metrics: Metrics,
     projects: ProjectKeys,
     settings: Settings,
+}
+
+/// Whether buckets may have names below this.
+///
+/// # Errors
+/// 400 if it is no domain name in small letters.
+pub fn check_domain(domain: &str) -> Result<()> {
+    let is_label = |label: &str| {
+        !label.is_empty()
+            && label.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+    };
+    if domain.contains('.') && domain.split('.').all(is_label) {
+        return Ok(());
+    }
+    Err(Error::bad_request(format!("'{domain}' is no domain name in small letters, such as s3.example.org")))
 }
 
 /// What S3 calls a region of the cloud: small letters, digits and hyphens.
@@ -112,7 +121,9 @@ impl ObjectStore {
     /// # Errors
     /// 400 if the domain is none.
     pub fn new(deps: Deps, mut settings: Settings) -> Result<ObjectStore> {
-        server::check_domain(settings.domain.as_deref())?;
+        if let Some(domain) = &settings.domain {
+            check_domain(domain)?;
+        }
         settings.region = region(&settings.region);
         Ok(ObjectStore(Arc::new(Inner {
             projects: ProjectKeys::new(deps.store.clone(), deps.master),
@@ -120,7 +131,6 @@ impl ObjectStore {
             db: deps.db,
             store: deps.store,
             keys: deps.keys,
-            metrics: deps.metrics,
             settings,
         })))
     }

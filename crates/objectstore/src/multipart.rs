@@ -1,8 +1,5 @@
-//! Uploads in parts. Completing one names the payloads of its parts in the object's record: no bytes move, and it is one
-//! transaction.
+//! Uploads in parts, until they are completed.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
 use hanse_core::Result;
 use hanse_logstore::Change;
 use md5::{Digest as _, Md5};
@@ -13,22 +10,19 @@ use crate::access::Decided;
 use crate::buckets::{add_usage, current, delete_parts, owner};
 use crate::conditions::{Conditions, time};
 use crate::fault::{self, error};
-use crate::intake::{Sealer, Taken, hex};
+use crate::intake::{Sealer, Taken};
 use crate::lists::{Wanted, common_prefixes, encoder, most, page};
-use crate::objects::{
-    Put, check_meta, check_offered, checksum_type, encryption, etag, meta, put, show_checksum,
-};
+use crate::objects::{check_meta, encryption, meta, show_checksum, shown_type};
+use crate::offered::{self, Asked, asked};
 use crate::outgoing::Opener;
-use crate::record::{self, Bucket, Checksum, Head, Object, Part, Rest, Upload};
+use crate::record::{self, Bucket, Checksum, Part, Upload};
 use crate::sums::{Algorithm, Sum};
-use crate::{ObjectStore, keys, versions};
+use crate::{ObjectStore, keys};
 
 /// Source: S3 User Guide, "Amazon S3 multipart upload limits".
 const PARTS_MAX: i32 = 10_000;
-const PART_MIN: u64 = 5 << 20;
-const OBJECT_MAX: u64 = 5 << 40;
 
-fn no_such_upload() -> S3Error {
+pub fn no_such_upload() -> S3Error {
     error(
         S3ErrorCode::NoSuchUpload,
         "The specified multipart upload does not exist. The upload ID may be invalid, or the upload may have been aborted or completed.",
@@ -45,12 +39,14 @@ fn check_number(number: i32) -> S3Result<()> {
     Ok(())
 }
 
-fn is_id(upload: &str) -> bool {
+pub fn is_id(upload: &str) -> bool {
     upload.len() == keys::ID && upload.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 /// The upload as a transaction finds it.
-fn upload_of(change: &Change<'_>, bucket: &Bucket, key: &str, id: &str) -> Result<Option<Upload>> {
+/// # Errors
+/// Internal if it does not read.
+pub fn upload_of(change: &Change<'_>, bucket: &Bucket, key: &str, id: &str) -> Result<Option<Upload>> {
     if current(change, bucket)?.is_none() {
         return Ok(None);
     }
@@ -58,18 +54,36 @@ fn upload_of(change: &Change<'_>, bucket: &Bucket, key: &str, id: &str) -> Resul
     found.map(|found| record::from_json(&found.value)).transpose()
 }
 
-/// What a checksum of a whole is made from: the checksums of its parts.
-fn composite(algorithm: Algorithm, parts: &[Part]) -> Option<Checksum> {
-    let mut sum = Sum::new(algorithm);
-    for part in parts {
-        let checksum = part.checksum.as_ref().filter(|own| own.algorithm == algorithm.name())?;
-        sum.update(&BASE64.decode(&checksum.value).ok()?);
+/// What an upload's checksums are: the algorithm, and whether the object's is made of those of its parts. Source: S3 User
+/// Guide, "Full object and composite checksum types".
+fn checksums(
+    algorithm: Option<&dto::ChecksumAlgorithm>,
+    kind: Option<&dto::ChecksumType>,
+) -> S3Result<(Option<Algorithm>, bool)> {
+    let wrong = |message: String| Err(error(S3ErrorCode::InvalidRequest, message));
+    let kind = kind.map(dto::ChecksumType::as_str);
+    let Some(name) = algorithm else {
+        return match kind {
+            None => Ok((None, false)),
+            Some(_) => wrong(
+                "The x-amz-checksum-type header can only be used with the x-amz-checksum-algorithm header."
+                    .to_owned(),
+            ),
+        };
+    };
+    let Some(algorithm) = Algorithm::named(name.as_str()) else {
+        return wrong("Checksum algorithm provided is unsupported.".to_owned());
+    };
+    match kind {
+        None => Ok((Some(algorithm), algorithm != Algorithm::Crc64Nvme)),
+        Some("COMPOSITE") if algorithm != Algorithm::Crc64Nvme => Ok((Some(algorithm), true)),
+        Some("FULL_OBJECT") if algorithm.is_crc() => Ok((Some(algorithm), false)),
+        Some(kind @ ("COMPOSITE" | "FULL_OBJECT")) => {
+            let name = algorithm.name().to_lowercase();
+            wrong(format!("The {kind} checksum type cannot be used with the {name} checksum algorithm."))
+        }
+        Some(_) => wrong("Value for x-amz-checksum-type header is invalid.".to_owned()),
     }
-    Some(Checksum {
-        algorithm: algorithm.name().to_owned(),
-        value: format!("{}-{}", sum.finish(), parts.len()),
-        is_composite: true,
-    })
 }
 
 impl ObjectStore {
@@ -78,32 +92,12 @@ impl ObjectStore {
         request: S3Request<dto::CreateMultipartUploadInput>,
         decided: Decided,
     ) -> S3Result<S3Response<dto::CreateMultipartUploadOutput>> {
-        check_offered(&request.headers)?;
         let input = request.input;
+        offered::check(&asked!(&input))?;
         let meta = meta!(&input);
         check_meta(&meta)?;
-        let algorithm = match &input.checksum_algorithm {
-            None => None,
-            Some(name) => Some(Algorithm::named(name.as_str()).ok_or_else(|| {
-                error(S3ErrorCode::InvalidRequest, "Checksum algorithm provided is unsupported.")
-            })?),
-        };
-        let is_composite = match input.checksum_type.as_ref().map(dto::ChecksumType::as_str) {
-            None => algorithm.is_some_and(|algorithm| algorithm != Algorithm::Crc64Nvme),
-            Some("COMPOSITE") => true,
-            Some("FULL_OBJECT") => {
-                return Err(error(
-                    S3ErrorCode::NotImplemented,
-                    "Checksums of whole objects are not offered for uploads in parts.",
-                ));
-            }
-            Some(_) => {
-                return Err(error(
-                    S3ErrorCode::InvalidRequest,
-                    "Value for x-amz-checksum-type header is invalid.",
-                ));
-            }
-        };
+        let (algorithm, is_composite) =
+            checksums(input.checksum_algorithm.as_ref(), input.checksum_type.as_ref())?;
         let bucket = decided.bucket()?.clone();
         let id = decided.cx.hex_id();
         let upload = Upload {
@@ -135,7 +129,7 @@ impl ObjectStore {
             upload_id: Some(id),
             server_side_encryption: encryption(),
             checksum_algorithm: input.checksum_algorithm,
-            checksum_type: is_composite.then(|| dto::ChecksumType::from_static(dto::ChecksumType::COMPOSITE)),
+            checksum_type: algorithm.map(|_| shown_type(is_composite)),
             ..Default::default()
         }))
     }
@@ -196,11 +190,22 @@ impl ObjectStore {
         request: S3Request<dto::UploadPartInput>,
         decided: Decided,
     ) -> S3Result<S3Response<dto::UploadPartOutput>> {
-        check_offered(&request.headers)?;
         let input = request.input;
+        offered::check(&Asked { customer_key: input.sse_customer_algorithm.is_some(), ..Asked::default() })?;
         check_number(input.part_number)?;
-        self.check_upload(decided.bucket()?, &input.key, &input.upload_id)?;
-        let taken = self.take(&decided, input.body, &request.headers, request.trailing_headers).await?;
+        let upload = self.check_upload(decided.bucket()?, &input.key, &input.upload_id)?;
+        let mut claimed = self.claimed(&request.headers)?;
+        if let Some(algorithm) = upload.algorithm.as_deref().and_then(Algorithm::named) {
+            if let Some(other) = claimed.algorithms().into_iter().find(|given| *given != algorithm) {
+                let (expected, given) = (algorithm.name().to_lowercase(), other.name().to_lowercase());
+                let message = format!(
+                    "Checksum Type mismatch occurred, expected checksum Type: {expected}, actual checksum Type: {given}"
+                );
+                return Err(error(S3ErrorCode::InvalidRequest, message));
+            }
+            claimed.asked = Some(algorithm);
+        }
+        let taken = self.take(&decided, input.body, &claimed, request.trailing_headers).await?;
         let part = self.put_part(&decided, input.key, input.upload_id, input.part_number, taken).await?;
         let mut output = dto::UploadPartOutput {
             e_tag: Some(dto::ETag::Strong(part.etag)),
@@ -216,10 +221,13 @@ impl ObjectStore {
         request: S3Request<dto::UploadPartCopyInput>,
         decided: Decided,
     ) -> S3Result<S3Response<dto::UploadPartCopyOutput>> {
-        check_offered(&request.headers)?;
         let input = request.input;
+        let customer_key =
+            input.sse_customer_algorithm.is_some() || input.copy_source_sse_customer_algorithm.is_some();
+        offered::check(&Asked { customer_key, ..Asked::default() })?;
         check_number(input.part_number)?;
-        let (source, source_key, version) = self.source(&decided, &input.copy_source)?;
+        let (source, source_key, version) =
+            self.source(&decided, &input.copy_source, input.expected_source_bucket_owner.as_deref())?;
         let upload = self.check_upload(decided.bucket()?, &input.key, &input.upload_id)?;
         let view = self.0.store.view().map_err(|error| fault::of(&error))?;
         let found = self.find(&view, &source, &source_key, version.as_deref())?;
@@ -272,54 +280,6 @@ impl ObjectStore {
             server_side_encryption: encryption(),
             ..Default::default()
         }))
-    }
-
-    pub(crate) async fn complete_upload(
-        &self,
-        input: dto::CompleteMultipartUploadInput,
-        decided: Decided,
-    ) -> S3Result<S3Response<dto::CompleteMultipartUploadOutput>> {
-        let bucket = decided.bucket()?.clone();
-        if !is_id(&input.upload_id) {
-            return Err(no_such_upload());
-        }
-        let listed = input.multipart_upload.and_then(|upload| upload.parts).unwrap_or_default();
-        if listed.is_empty() {
-            return Err(error(S3ErrorCode::MalformedXML, "You must specify at least one part"));
-        }
-        let conditions = Conditions {
-            if_match: input.if_match,
-            if_none_match: input.if_none_match,
-            ..Conditions::default()
-        };
-        let completing = Completing {
-            bucket: (*bucket).clone(),
-            key: input.key.clone(),
-            id: input.upload_id,
-            listed,
-            size: input.mpu_object_size,
-            now: decided.cx.now(),
-            version: versions::new_id(&decided.cx),
-        };
-        let done = self
-            .0
-            .store
-            .write(move |change| completing.run(change, &conditions))
-            .await
-            .map_err(|error| fault::of(&error))?;
-        let object = done?;
-        let mut output = dto::CompleteMultipartUploadOutput {
-            location: Some(format!("/{}/{}", input.bucket, input.key)),
-            bucket: Some(input.bucket),
-            key: Some(input.key),
-            e_tag: Some(etag(&object.head)),
-            version_id: object.head.version.clone(),
-            server_side_encryption: encryption(),
-            checksum_type: object.rest.checksum.as_ref().map(checksum_type),
-            ..Default::default()
-        };
-        show_checksum!(&mut output, &object.rest.checksum);
-        Ok(S3Response::new(output))
     }
 
     pub(crate) async fn abort_upload(
@@ -400,6 +360,7 @@ impl ObjectStore {
             owner: Some(owner(project)),
             initiator: Some(dto::Initiator { id: Some(project.clone()), display_name: None }),
             storage_class: Some(dto::StorageClass::from_static(dto::StorageClass::STANDARD)),
+            checksum_type: upload.algorithm.as_ref().map(|_| shown_type(upload.is_composite)),
             checksum_algorithm: upload.algorithm.map(dto::ChecksumAlgorithm::from),
             ..Default::default()
         }))
@@ -489,100 +450,4 @@ fn range(text: &str, size: u64) -> S3Result<std::ops::Range<u64>> {
         return Err(error(S3ErrorCode::InvalidRange, "The requested range is not satisfiable"));
     }
     Ok(first..last + 1)
-}
-
-/// An upload on its way to become an object.
-struct Completing {
-    bucket: Bucket,
-    key: String,
-    id: String,
-    listed: Vec<dto::CompletedPart>,
-    size: Option<i64>,
-    now: hanse_core::Timestamp,
-    /// The id of the version that it becomes, if the bucket has versions.
-    version: String,
-}
-
-impl Completing {
-    /// # Errors
-    /// Internal if the store cannot be read; the inner error is the client's.
-    fn run(self, change: &mut Change<'_>, conditions: &Conditions) -> Result<S3Result<Object>> {
-        let Some(upload) = upload_of(change, &self.bucket, &self.key, &self.id)? else {
-            return Ok(Err(no_such_upload()));
-        };
-        let (parts, payloads) = match self.parts(change)? {
-            Ok(found) => found,
-            Err(refused) => return Ok(Err(refused)),
-        };
-        let size: u64 = parts.iter().map(|part| part.piece.size).sum();
-        if size > OBJECT_MAX {
-            return Ok(Err(error(S3ErrorCode::EntityTooLarge, "An object has at most 5 TiB.")));
-        }
-        if self.size.is_some_and(|said| u64::try_from(said) != Ok(size)) {
-            let message = "The provided 'x-amz-mp-object-size' header does not match the size of the parts.";
-            return Ok(Err(error(S3ErrorCode::InvalidRequest, message)));
-        }
-        let mut md5 = Md5::new();
-        for part in &parts {
-            let digits = part.etag.as_bytes().chunks(2).filter_map(|pair| std::str::from_utf8(pair).ok());
-            let bytes: Vec<u8> = digits.filter_map(|pair| u8::from_str_radix(pair, 16).ok()).collect();
-            md5.update(bytes);
-        }
-        let algorithm =
-            upload.algorithm.as_deref().and_then(Algorithm::named).filter(|_| upload.is_composite);
-        let mut object = Object {
-            head: Head {
-                modified_at: self.now,
-                size,
-                etag: format!("{}-{}", hex(&md5.finalize()), parts.len()),
-                version: None,
-                is_marker: false,
-            },
-            rest: Rest {
-                meta: upload.meta,
-                checksum: algorithm.and_then(|algorithm| composite(algorithm, &parts)),
-                pieces: parts.into_iter().map(|part| part.piece).collect(),
-                is_multipart: true,
-            },
-        };
-        match put(change, &self.bucket, &self.key, &mut object, &payloads, conditions, &self.version)? {
-            Put::Done => {}
-            other => return Ok(other.done().map(|()| object)),
-        }
-        // What was counted as parts counts as an object now; what was not listed goes.
-        let freed = delete_parts(change, &self.id)?;
-        add_usage(change, &self.bucket.project_id, 0, -i128::from(freed))?;
-        change.delete(&keys::upload(&self.bucket.id, &self.key, &self.id))?;
-        Ok(Ok(object))
-    }
-
-    /// The parts that the client lists, with their payloads.
-    fn parts(&self, change: &Change<'_>) -> Result<S3Result<(Vec<Part>, Vec<hanse_logstore::PayloadId>)>> {
-        let (mut parts, mut payloads, mut before) = (Vec::new(), Vec::new(), 0);
-        for (index, listed) in self.listed.iter().enumerate() {
-            let number = listed.part_number.unwrap_or(0);
-            if number <= before {
-                let message =
-                    "The list of parts was not in ascending order. Parts must be ordered by part number.";
-                return Ok(Err(error(S3ErrorCode::InvalidPartOrder, message)));
-            }
-            before = number;
-            let found = change.get(&keys::part(&self.id, number))?;
-            let part: Option<Part> =
-                found.as_ref().map(|found| record::from_json(&found.value)).transpose()?;
-            let is_it = |part: &Part| listed.e_tag.as_ref().is_none_or(|tag| tag.value() == part.etag);
-            let (Some(found), Some(part)) = (found, part.filter(is_it)) else {
-                let message = "One or more of the specified parts could not be found. The part may not have been uploaded, or \
-                               the specified entity tag may not match the part's entity tag.";
-                return Ok(Err(error(S3ErrorCode::InvalidPart, message)));
-            };
-            if part.piece.size < PART_MIN && index + 1 < self.listed.len() {
-                let message = "Your proposed upload is smaller than the minimum allowed object size.";
-                return Ok(Err(error(S3ErrorCode::EntityTooSmall, message)));
-            }
-            payloads.extend(found.payloads);
-            parts.push(part);
-        }
-        Ok(Ok((parts, payloads)))
-    }
 }

@@ -1,7 +1,5 @@
 //! Objects: put, get, head, delete.
 
-use std::ops::Range;
-
 use hanse_core::Result;
 use hanse_logstore::{Change, PayloadId, Record};
 use http::HeaderMap;
@@ -9,20 +7,24 @@ use s3s::dto::{self, ETag, StreamingBlob};
 use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result, TrailingHeaders};
 
 use crate::access::{Decided, no_such_bucket};
-use crate::buckets::{add_usage, check_acl, current};
-use crate::conditions::{Conditions, time};
+use crate::buckets::{add_usage, current};
+use crate::conditions::Conditions;
 use crate::fault::{self, error};
 use crate::intake::{self, Taken};
-use crate::outgoing::{self, Opener};
+use crate::offered::asked;
 use crate::record::{Bucket, Checksum, Head, Meta, Object, Rest};
-use crate::sums::Claimed;
-use crate::{ObjectStore, keys, versions};
+use crate::sums::{Algorithm, Claimed};
+use crate::{ObjectStore, keys, offered, versions};
 
 /// Of user metadata, in bytes. Source: S3 User Guide, "Working with object metadata".
 const USER_META_MAX: usize = 2048;
 
 pub fn no_such_key() -> S3Error {
     error(S3ErrorCode::NoSuchKey, "The specified key does not exist.")
+}
+
+fn for_directory_buckets() -> S3Error {
+    error(S3ErrorCode::NotImplemented, "Conditions about size and time are for directory buckets.")
 }
 
 pub fn etag(head: &Head) -> ETag {
@@ -32,49 +34,6 @@ pub fn etag(head: &Head) -> ETag {
 /// What all that is written has at rest.
 pub fn encryption() -> Option<dto::ServerSideEncryption> {
     Some(dto::ServerSideEncryption::from_static(dto::ServerSideEncryption::AES256))
-}
-
-/// Refuses what is asked of a write and not offered.
-///
-/// # Errors
-/// `NotImplemented`, `InvalidArgument`, `AccessControlListNotSupported`.
-pub fn check_offered(headers: &HeaderMap) -> S3Result<()> {
-    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    let missing = |what: &str| Err(error(S3ErrorCode::NotImplemented, format!("{what} is not offered.")));
-    check_acl(text("x-amz-acl"))?;
-    for (name, _) in headers {
-        match name.as_str() {
-            name if name.starts_with("x-amz-grant-") => {
-                return Err(error(
-                    S3ErrorCode::AccessControlListNotSupported,
-                    "The bucket does not allow ACLs",
-                ));
-            }
-            name if name.contains("server-side-encryption-customer") => {
-                return missing("Encryption with a key of the client's own");
-            }
-            name if name.starts_with("x-amz-object-lock-") => return missing("Object lock"),
-            "x-amz-website-redirect-location" => return missing("Website redirection"),
-            "x-amz-write-offset-bytes" => return missing("Appending"),
-            _ => {}
-        }
-    }
-    match text("x-amz-server-side-encryption") {
-        None | Some("AES256") => {}
-        Some("aws:kms" | "aws:kms:dsse") => return missing("Encryption with a key of a key manager"),
-        Some(_) => {
-            return Err(error(
-                S3ErrorCode::InvalidArgument,
-                "The encryption method specified is not supported",
-            ));
-        }
-    }
-    match text("x-amz-storage-class") {
-        None | Some("STANDARD") => Ok(()),
-        Some(_) => {
-            Err(error(S3ErrorCode::InvalidStorageClass, "The storage class you specified is not valid"))
-        }
-    }
 }
 
 /// Takes the headers that stand beside the bytes out of an input.
@@ -138,26 +97,13 @@ macro_rules! show_checksum {
 }
 pub(crate) use show_checksum;
 
-/// Shows what stands beside the bytes in an output.
-macro_rules! show_meta {
-    ($output:expr, $meta:expr) => {{
-        let (output, meta): (_, &crate::record::Meta) = ($output, $meta);
-        let kind = meta.content_type.as_deref().unwrap_or("binary/octet-stream");
-        output.content_type = kind.parse().ok();
-        output.cache_control = meta.cache_control.clone();
-        output.content_disposition = meta.content_disposition.clone();
-        output.content_encoding = meta.content_encoding.clone();
-        output.content_language = meta.content_language.clone();
-        output.expires =
-            meta.expires.map(|at| crate::conditions::time(hanse_core::Timestamp::from_seconds(at)));
-        output.metadata = Some(meta.user.clone().into_iter().collect());
-    }};
+pub fn shown_type(is_composite: bool) -> dto::ChecksumType {
+    let name = if is_composite { dto::ChecksumType::COMPOSITE } else { dto::ChecksumType::FULL_OBJECT };
+    dto::ChecksumType::from_static(name)
 }
 
 pub fn checksum_type(checksum: &Checksum) -> dto::ChecksumType {
-    let name =
-        if checksum.is_composite { dto::ChecksumType::COMPOSITE } else { dto::ChecksumType::FULL_OBJECT };
-    dto::ChecksumType::from_static(name)
+    shown_type(checksum.is_composite)
 }
 
 /// An object with where its bytes are.
@@ -217,6 +163,32 @@ impl Put {
     }
 }
 
+/// A form says in its fields what other requests say in headers.
+fn claims_of_form(input: &dto::PutObjectInput, headers: &mut HeaderMap) {
+    let fields = [
+        ("content-md5", &input.content_md5),
+        (Algorithm::Crc32.header(), &input.checksum_crc32),
+        (Algorithm::Crc32c.header(), &input.checksum_crc32c),
+        (Algorithm::Crc64Nvme.header(), &input.checksum_crc64nvme),
+        (Algorithm::Sha1.header(), &input.checksum_sha1),
+        (Algorithm::Sha256.header(), &input.checksum_sha256),
+    ];
+    for (name, value) in fields {
+        match value.as_deref().map(http::HeaderValue::from_str) {
+            Some(Ok(value)) => {
+                headers.insert(name, value);
+            }
+            // What is no header is no checksum either.
+            Some(Err(_)) => {
+                headers.insert(name, http::HeaderValue::from_static("-"));
+            }
+            None => {
+                headers.remove(name);
+            }
+        }
+    }
+}
+
 /// Everything about an object that is put in one request.
 pub struct Incoming {
     pub key: String,
@@ -228,31 +200,38 @@ pub struct Incoming {
 }
 
 impl ObjectStore {
-    /// Takes in the bytes of a request, with all that the client says about them.
-    pub(crate) async fn take(
-        &self,
-        decided: &Decided,
-        body: Option<StreamingBlob>,
-        headers: &HeaderMap,
-        trailers: Option<TrailingHeaders>,
-    ) -> S3Result<Taken> {
-        let claimed = Claimed::of(headers).map_err(|refused| {
+    /// What the client says about the bytes that it sends.
+    ///
+    /// # Errors
+    /// `InvalidDigest`, `InvalidRequest`.
+    pub(crate) fn claimed(&self, headers: &HeaderMap) -> S3Result<Claimed> {
+        Claimed::of(headers).map_err(|refused| {
             let code = match refused.name() {
                 Some("InvalidDigest") => S3ErrorCode::InvalidDigest,
                 _ => S3ErrorCode::InvalidRequest,
             };
             error(code, refused.message())
-        })?;
+        })
+    }
+
+    /// Takes in the bytes of a request.
+    pub(crate) async fn take(
+        &self,
+        decided: &Decided,
+        body: Option<StreamingBlob>,
+        claimed: &Claimed,
+        trailers: Option<TrailingHeaders>,
+    ) -> S3Result<Taken> {
         let project =
             self.0.projects.of(&decided.cx, &decided.project_id).await.map_err(|e| fault::of(&e))?;
-        intake::take(&decided.cx, &self.0.store, &project, body, &claimed, trailers).await
+        intake::take(&decided.cx, &self.0.store, &project, body, claimed, trailers).await
     }
 
     pub(crate) async fn put(&self, decided: &Decided, incoming: Incoming) -> S3Result<Object> {
         let bucket = decided.bucket()?.clone();
-        check_offered(&incoming.headers)?;
         check_meta(&incoming.meta)?;
-        let taken = self.take(decided, incoming.body, &incoming.headers, incoming.trailers).await?;
+        let claimed = self.claimed(&incoming.headers)?;
+        let taken = self.take(decided, incoming.body, &claimed, incoming.trailers).await?;
         let object = Object {
             head: Head {
                 modified_at: decided.cx.now(),
@@ -291,6 +270,11 @@ impl ObjectStore {
         decided: Decided,
     ) -> S3Result<S3Response<dto::PutObjectOutput>> {
         let input = request.input;
+        offered::check(&asked!(&input))?;
+        let mut headers = request.headers;
+        if request.method == http::Method::POST {
+            claims_of_form(&input, &mut headers);
+        }
         let incoming = Incoming {
             meta: meta!(&input),
             conditions: Conditions {
@@ -300,7 +284,7 @@ impl ObjectStore {
             },
             key: input.key,
             body: input.body,
-            headers: request.headers,
+            headers,
             trailers: request.trailing_headers,
         };
         let object = self.put(&decided, incoming).await?;
@@ -336,130 +320,13 @@ impl ObjectStore {
         Ok(Found { object, payloads: record.payloads })
     }
 
-    pub(crate) async fn get_object(
-        &self,
-        request: S3Request<dto::GetObjectInput>,
-        decided: Decided,
-    ) -> S3Result<S3Response<dto::GetObjectOutput>> {
-        let input = request.input;
-        let view = self.0.store.view().map_err(|error| fault::of(&error))?;
-        let bucket = decided.bucket()?;
-        let found = self.find(&view, bucket, &input.key, input.version_id.as_deref())?;
-        let Object { head, rest } = &found.object;
-        let conditions = Conditions {
-            if_match: input.if_match.clone(),
-            if_none_match: input.if_none_match.clone(),
-            if_modified_since: input.if_modified_since.clone(),
-            if_unmodified_since: input.if_unmodified_since.clone(),
-        };
-        conditions.check_read(head)?;
-        let range = wanted(&found.object, input.range.as_ref(), input.part_number)?;
-        let project =
-            self.0.projects.of(&decided.cx, &decided.project_id).await.map_err(|e| fault::of(&e))?;
-        let whole = range.clone().unwrap_or(0..head.size);
-        let length = whole.end - whole.start;
-        let (start, end) = (whole.start, whole.end);
-        let opener = Opener::new(view, &project, &rest.pieces, &found.payloads, whole);
-        let body = match opener {
-            Ok(opener) => outgoing::body(opener, length).await,
-            Err(error) => Err(error),
-        };
-        let mut output = dto::GetObjectOutput {
-            accept_ranges: Some("bytes".to_owned()),
-            body: Some(body.map_err(|error| fault::of(&error))?),
-            content_length: i64::try_from(length).ok(),
-            content_range: range
-                .as_ref()
-                .map(|_| format!("bytes {start}-{}/{}", end.saturating_sub(1), head.size)),
-            e_tag: Some(etag(head)),
-            last_modified: Some(time(head.modified_at)),
-            version_id: versions::shown(bucket, head),
-            server_side_encryption: encryption(),
-            parts_count: parts_count(&found.object, input.part_number),
-            tag_count: tag_count(rest),
-            ..Default::default()
-        };
-        if input.checksum_mode.is_some() && range.is_none() {
-            output.checksum_type = rest.checksum.as_ref().map(checksum_type);
-            show_checksum!(&mut output, &rest.checksum);
-        }
-        show_meta!(&mut output, &rest.meta);
-        // Source: S3 API Reference, GetObject, "Overriding response header values through the request".
-        if let Some(kind) = input.response_content_type {
-            output.content_type = kind.to_string().parse().ok();
-        }
-        if let Some(text) = input.response_cache_control {
-            output.cache_control = Some(text);
-        }
-        if let Some(text) = input.response_content_disposition {
-            output.content_disposition = Some(text);
-        }
-        if let Some(text) = input.response_content_encoding {
-            output.content_encoding = Some(text);
-        }
-        if let Some(text) = input.response_content_language {
-            output.content_language = Some(text);
-        }
-        if let Some(at) = input.response_expires {
-            output.expires = Some(at);
-        }
-        let mut response = S3Response::new(output);
-        if range.is_some() {
-            response.status = Some(http::StatusCode::PARTIAL_CONTENT);
-        }
-        Ok(response)
-    }
-
-    pub(crate) fn head_object(
-        &self,
-        input: &dto::HeadObjectInput,
-        decided: &Decided,
-    ) -> S3Result<S3Response<dto::HeadObjectOutput>> {
-        let view = self.0.store.view().map_err(|error| fault::of(&error))?;
-        let bucket = decided.bucket()?;
-        let found = self.find(&view, bucket, &input.key, input.version_id.as_deref())?;
-        let Object { head, rest } = &found.object;
-        let conditions = Conditions {
-            if_match: input.if_match.clone(),
-            if_none_match: input.if_none_match.clone(),
-            if_modified_since: input.if_modified_since.clone(),
-            if_unmodified_since: input.if_unmodified_since.clone(),
-        };
-        conditions.check_read(head)?;
-        let range = wanted(&found.object, input.range.as_ref(), input.part_number)?;
-        let length = range.as_ref().map_or(head.size, |range| range.end - range.start);
-        let mut output = dto::HeadObjectOutput {
-            accept_ranges: Some("bytes".to_owned()),
-            content_length: i64::try_from(length).ok(),
-            content_range: range
-                .as_ref()
-                .map(|range| format!("bytes {}-{}/{}", range.start, range.end.saturating_sub(1), head.size)),
-            e_tag: Some(etag(head)),
-            last_modified: Some(time(head.modified_at)),
-            version_id: versions::shown(bucket, head),
-            server_side_encryption: encryption(),
-            parts_count: parts_count(&found.object, input.part_number),
-            ..Default::default()
-        };
-        if input.checksum_mode.is_some() && range.is_none() {
-            output.checksum_type = rest.checksum.as_ref().map(checksum_type);
-            show_checksum!(&mut output, &rest.checksum);
-        }
-        show_meta!(&mut output, &rest.meta);
-        let mut response = S3Response::new(output);
-        if range.is_some() {
-            response.status = Some(http::StatusCode::PARTIAL_CONTENT);
-        }
-        Ok(response)
-    }
-
     pub(crate) async fn delete_object(
         &self,
         input: dto::DeleteObjectInput,
         decided: Decided,
     ) -> S3Result<S3Response<dto::DeleteObjectOutput>> {
         if input.if_match_last_modified_time.is_some() || input.if_match_size.is_some() {
-            return Err(error(S3ErrorCode::NotImplemented, "These conditions are for directory buckets."));
+            return Err(for_directory_buckets());
         }
         let conditions = Conditions { if_match: input.if_match, ..Conditions::default() };
         let bucket = decided.bucket()?.clone();
@@ -513,38 +380,5 @@ impl ObjectStore {
             errors: Some(errors),
             request_charged: None,
         }))
-    }
-}
-
-fn tag_count(rest: &Rest) -> Option<i32> {
-    i32::try_from(rest.meta.tags.len()).ok().filter(|count| *count > 0)
-}
-
-fn parts_count(object: &Object, asked: Option<i32>) -> Option<i32> {
-    asked.and_then(|_| object.rest.is_multipart.then(|| i32::try_from(object.rest.pieces.len()).ok())?)
-}
-
-/// The bytes that a request wants; `None` for all of them.
-fn wanted(object: &Object, range: Option<&dto::Range>, part: Option<i32>) -> S3Result<Option<Range<u64>>> {
-    let unsatisfiable = || error(S3ErrorCode::InvalidRange, "The requested range is not satisfiable");
-    match (range, part) {
-        (Some(_), Some(_)) => Err(error(
-            S3ErrorCode::InvalidRequest,
-            "Cannot specify both Range header and partNumber query parameter",
-        )),
-        (None, None) => Ok(None),
-        (Some(range), None) => range.check(object.head.size).map(Some).map_err(|_| unsatisfiable()),
-        (None, Some(number)) => {
-            let index = usize::try_from(number).ok().and_then(|number| number.checked_sub(1));
-            let index =
-                index.ok_or_else(|| error(S3ErrorCode::InvalidArgument, "Part number must be at least 1"))?;
-            let pieces = &object.rest.pieces;
-            let piece = pieces.get(index).ok_or_else(|| {
-                let status = http::StatusCode::RANGE_NOT_SATISFIABLE;
-                fault::named("InvalidPartNumber", status, "The requested partnumber is not satisfiable")
-            })?;
-            let start: u64 = pieces.iter().take(index).map(|piece| piece.size).sum();
-            Ok(Some(start..start + piece.size))
-        }
     }
 }

@@ -102,6 +102,9 @@ pub struct Piece {
     pub size: u64,
     /// The data key, wrapped; empty if there are no bytes, and then there is no payload either.
     pub key: String,
+    /// The checksum of a part, in base64, of the algorithm that the object's checksum has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checksum: Option<String>,
 }
 
 /// The part of a record of an object that only those need who read the object.
@@ -217,7 +220,8 @@ pub struct Upload {
     pub key: String,
     pub started_at: i64,
     pub meta: Meta,
-    /// The algorithm of the parts' checksums, if there is one, and whether the object's is one of them.
+    /// The algorithm of the parts' checksums, if there is one, and whether the object's is made of theirs or is one of the
+    /// whole.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub algorithm: Option<String>,
     #[serde(default)]
@@ -275,7 +279,7 @@ mod tests {
                     user: BTreeMap::from([("a".to_owned(), "b".to_owned())]),
                     ..Meta::default()
                 },
-                pieces: vec![Piece { size: 5, key: "k".to_owned() }],
+                pieces: vec![Piece { size: 5, key: "k".to_owned(), checksum: None }],
                 is_multipart: true,
                 checksum: None,
             },

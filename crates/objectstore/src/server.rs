@@ -1,4 +1,4 @@
-//! The listener of S3: plain or TLS, HTTP/1.1 or HTTP/2, with its limits.
+//! Requests as they come from the listener, and their answers.
 
 use std::net::IpAddr;
 use std::pin::Pin;
@@ -8,26 +8,16 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
-use hanse_core::{Error, Result};
-use hanse_web::Lingering;
+use hanse_web::{Lingering, Listener};
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto::Builder;
-use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use s3s::config::{S3Config, StaticConfigProvider};
 use s3s::host::{S3Host, VirtualHost};
 use s3s::service::{S3Service, S3ServiceBuilder};
 use s3s::{HttpResponse, S3Error, S3ErrorCode, S3Result};
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Instant, Sleep};
-use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
+use tower_http::timeout::TimeoutBody;
 
 use crate::{ObjectStore, fault, front};
 
@@ -37,21 +27,6 @@ const REQUEST_MAX: Duration = Duration::from_secs(24 * 3600);
 const XML_MAX: usize = 8 << 20;
 /// Of a file in a form, which is kept in memory until its policy is checked.
 const FORM_FILE_MAX: u64 = 16 << 20;
-
-/// # Errors
-/// 400 if it is no domain.
-pub fn check_domain(domain: Option<&str>) -> Result<()> {
-    let is_label = |label: &str| {
-        !label.is_empty()
-            && label.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
-    };
-    match domain {
-        Some(domain) if !domain.split('.').all(is_label) => {
-            Err(Error::bad_request(format!("'{domain}' is no domain for buckets")))
-        }
-        _ => Ok(()),
-    }
-}
 
 /// Buckets as names below a domain; every other name is a host with paths.
 struct Domain(String);
@@ -84,63 +59,14 @@ impl ObjectStore {
         builder.build()
     }
 
-    /// Serves until `stop` is cancelled; then running requests have ten seconds to end. Without `tls` in plain text,
-    /// which is for a proxy on the same machine.
-    pub async fn serve(
-        self,
-        socket: TcpListener,
-        tls: Option<Arc<rustls::ServerConfig>>,
-        stop: CancellationToken,
-    ) {
-        let settings = &self.0.settings;
-        let tls = tls.map(TlsAcceptor::from);
-        let permits = Arc::new(Semaphore::new(settings.connections));
-        let graceful = GracefulShutdown::new();
-        let mut builder = Builder::new(TokioExecutor::new());
-        builder
-            .http1()
-            .timer(TokioTimer::new())
-            .header_read_timeout(settings.head)
-            .max_buf_size(64 * 1024)
-            .keep_alive(true);
-        builder
-            .http2()
-            .timer(TokioTimer::new())
-            .keep_alive_interval(settings.head)
-            .keep_alive_timeout(settings.handshake)
-            .max_concurrent_streams(128)
-            .max_header_list_size(64 * 1024);
+    /// Serves until `stop` is cancelled.
+    pub async fn serve(self, listener: Listener, stop: CancellationToken) {
         let service = Arc::new(self.s3());
-        loop {
-            let (stream, peer) = tokio::select! {
-                () = stop.cancelled() => break,
-                accepted = socket.accept() => match accepted {
-                    Ok(accepted) => accepted,
-                    Err(error) => {
-                        // Out of file descriptors: nothing is gained by trying again at once.
-                        tracing::warn!(%error, "cannot accept a connection to S3");
-                        tokio::time::sleep(Duration::from_millis(100)).await;
-                        continue;
-                    }
-                },
-            };
-            let Ok(permit) = permits.clone().try_acquire_owned() else {
-                self.0.metrics.refused();
-                continue;
-            };
-            let connection = Connection {
-                store: self.clone(),
-                service: service.clone(),
-                peer: peer.ip(),
-                _permit: permit,
-            };
-            let (builder, tls, watcher) = (builder.clone(), tls.clone(), graceful.watcher());
-            tokio::spawn(connection.run(stream, tls, builder, watcher));
-        }
-        drop(socket);
-        if tokio::time::timeout(Duration::from_secs(10), graceful.shutdown()).await.is_err() {
-            tracing::warn!("requests to S3 were cut off after ten seconds");
-        }
+        let answer = move |request, peer| {
+            let (store, service) = (self.clone(), service.clone());
+            async move { store.answer(&service, peer, request).await }
+        };
+        listener.serve(answer, stop).await;
     }
 
     /// One request.
@@ -170,10 +96,10 @@ impl ObjectStore {
             refusal(error, &id)
         } else {
             let body = if awaits_word {
-                s3s::Body::http_body_unsync(Timed::new(body, silence, has_word.clone()))
+                let body = Watched { body, is_asked_for: has_word.clone() };
+                s3s::Body::http_body_unsync(TimeoutBody::new(silence, body))
             } else {
-                let body = Lingering::new(body, silence);
-                s3s::Body::http_body_unsync(Timed::new(body, silence, has_word.clone()))
+                s3s::Body::http_body_unsync(TimeoutBody::new(silence, Lingering::new(body, silence)))
             };
             match service.call(Request::from_parts(parts, body)).await {
                 Ok(answer) => answer,
@@ -230,86 +156,22 @@ fn finish(answer: &mut HttpResponse, id: &str, is_head: bool) {
     headers.insert(header::SERVER, HeaderValue::from_static("hanse"));
 }
 
-struct Connection {
-    store: ObjectStore,
-    service: Arc<S3Service>,
-    peer: IpAddr,
-    _permit: OwnedSemaphorePermit,
-}
-
-impl Connection {
-    async fn run(
-        self,
-        stream: TcpStream,
-        tls: Option<TlsAcceptor>,
-        builder: Builder<TokioExecutor>,
-        watcher: Watcher,
-    ) {
-        // Small answers must not wait for the acknowledgement of the one before.
-        let _ = stream.set_nodelay(true);
-        let Some(tls) = tls else {
-            return self.speak(stream, builder.http1_only(), watcher).await;
-        };
-        let handshake = self.store.0.settings.handshake;
-        let Ok(Ok(stream)) = tokio::time::timeout(handshake, tls.accept(stream)).await else {
-            tracing::debug!(peer = %self.peer, "TLS handshake failed");
-            return;
-        };
-        let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-        let builder = if is_http2 { builder.http2_only() } else { builder.http1_only() };
-        self.speak(stream, builder, watcher).await;
-    }
-
-    async fn speak<S>(self, stream: S, builder: Builder<TokioExecutor>, watcher: Watcher)
-    where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
-        let metrics = self.store.0.metrics.clone();
-        metrics.connected();
-        let (store, service, peer) = (self.store.clone(), self.service.clone(), self.peer);
-        let answer = service_fn(move |request| {
-            let (store, service) = (store.clone(), service.clone());
-            async move { Ok::<_, std::convert::Infallible>(store.answer(&service, peer, request).await) }
-        });
-        let served = builder.serve_connection(TokioIo::new(stream), answer);
-        if let Err(error) = watcher.watch(served.into_owned()).await {
-            tracing::debug!(%peer, %error, "connection to S3 ended");
-        }
-        metrics.disconnected();
-    }
-}
-
-/// A body that may not be silent for long.
-struct Timed<B> {
+/// A body of which is known whether it was asked for.
+struct Watched<B> {
     body: B,
-    silence: Duration,
-    sleep: Pin<Box<Sleep>>,
-    /// Set when it is asked for the first time.
     is_asked_for: Arc<AtomicBool>,
 }
 
-impl<B> Timed<B> {
-    fn new(body: B, silence: Duration, is_asked_for: Arc<AtomicBool>) -> Timed<B> {
-        Timed { body, silence, sleep: Box::pin(tokio::time::sleep(silence)), is_asked_for }
-    }
-}
-
-impl<B: Body<Data = Bytes, Error = hyper::Error> + Unpin> Body for Timed<B> {
-    type Data = Bytes;
-    type Error = std::io::Error;
+impl<B: Body + Unpin> Body for Watched<B> {
+    type Data = B::Data;
+    type Error = B::Error;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<std::result::Result<Frame<Bytes>, std::io::Error>>> {
-        let this = &mut *self;
-        this.is_asked_for.store(true, Relaxed);
-        if let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(context) {
-            this.sleep.as_mut().reset(Instant::now() + this.silence);
-            return Poll::Ready(frame.map(|frame| frame.map_err(std::io::Error::other)));
-        }
-        std::task::ready!(this.sleep.as_mut().poll(context));
-        Poll::Ready(Some(Err(std::io::Error::new(std::io::ErrorKind::TimedOut, "the body timed out"))))
+    ) -> Poll<Option<std::result::Result<Frame<B::Data>, B::Error>>> {
+        self.is_asked_for.store(true, Relaxed);
+        Pin::new(&mut self.body).poll_frame(context)
     }
 
     fn is_end_stream(&self) -> bool {

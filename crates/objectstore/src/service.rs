@@ -118,47 +118,6 @@ impl ObjectStore {
         let (owner, grants) = all_to(&decided.project_id);
         Ok(S3Response::new(GetObjectAclOutput { owner, grants, request_charged: None }))
     }
-
-    fn attributes(
-        &self,
-        input: &GetObjectAttributesInput,
-        decided: &Decided,
-    ) -> S3Result<S3Response<GetObjectAttributesOutput>> {
-        use crate::objects::{checksum_type, show_checksum};
-        let view = self.0.store.view().map_err(|error| crate::fault::of(&error))?;
-        let found = self.find(&view, decided.bucket()?, &input.key, input.version_id.as_deref())?;
-        // One header may name several.
-        let wanted =
-            input.object_attributes.iter().flat_map(|names| names.as_str().split(',').map(str::trim));
-        let wants = |name: &str| wanted.clone().any(|wanted| wanted == name);
-        let (head, rest) = (&found.object.head, &found.object.rest);
-        let checksum = rest.checksum.as_ref().filter(|_| wants(ObjectAttributes::CHECKSUM)).map(|own| {
-            let mut shown = Checksum { checksum_type: Some(checksum_type(own)), ..Default::default() };
-            show_checksum!(&mut shown, &rest.checksum);
-            shown
-        });
-        let parts =
-            (wants(ObjectAttributes::OBJECT_PARTS) && rest.is_multipart).then(|| GetObjectAttributesParts {
-                total_parts_count: i32::try_from(rest.pieces.len()).ok(),
-                ..Default::default()
-            });
-        Ok(S3Response::new(GetObjectAttributesOutput {
-            // Without the quotes that it has everywhere else.
-            e_tag: wants(ObjectAttributes::ETAG).then(|| crate::objects::etag(head)),
-            object_size: if wants(ObjectAttributes::OBJECT_SIZE) {
-                i64::try_from(head.size).ok()
-            } else {
-                None
-            },
-            storage_class: wants(ObjectAttributes::STORAGE_CLASS)
-                .then(|| StorageClass::from_static(StorageClass::STANDARD)),
-            checksum,
-            object_parts: parts,
-            last_modified: Some(crate::conditions::time(head.modified_at)),
-            version_id: crate::versions::shown(decided.bucket()?, head),
-            ..Default::default()
-        }))
-    }
 }
 
 /// The owner has every right, and nobody else has any.

@@ -49,6 +49,37 @@ impl Algorithm {
         ALGORITHMS.into_iter().find(|algorithm| algorithm.header().eq_ignore_ascii_case(name))
     }
 
+    /// What computes it, if it is a CRC: of these the checksum of a whole follows from those of its parts.
+    fn crc(self) -> Option<CrcAlgorithm> {
+        match self {
+            Algorithm::Crc32 => Some(CrcAlgorithm::Crc32IsoHdlc),
+            Algorithm::Crc32c => Some(CrcAlgorithm::Crc32Iscsi),
+            Algorithm::Crc64Nvme => Some(CrcAlgorithm::Crc64Nvme),
+            Algorithm::Sha1 | Algorithm::Sha256 => None,
+        }
+    }
+
+    pub fn is_crc(self) -> bool {
+        self.crc().is_some()
+    }
+
+    fn show_crc(self, crc: u64) -> String {
+        let bytes = crc.to_be_bytes();
+        BASE64.encode(bytes.get(bytes.len() - self.length()..).unwrap_or_default())
+    }
+
+    /// The checksum of parts that follow each other, from the checksum and the length of each; `None` if it is no CRC, or
+    /// if one of them is no checksum.
+    pub fn join<'p>(self, parts: impl Iterator<Item = (&'p str, u64)>) -> Option<String> {
+        let (kind, mut whole) = (self.crc()?, 0);
+        for (sum, length) in parts {
+            let bytes = BASE64.decode(sum).ok().filter(|bytes| bytes.len() == self.length())?;
+            let sum = bytes.into_iter().fold(0, |sum, byte| sum << 8 | u64::from(byte));
+            whole = crc_fast::checksum_combine(kind, whole, sum, length);
+        }
+        Some(self.show_crc(whole))
+    }
+
     /// In bytes.
     fn length(self) -> usize {
         match self {
@@ -69,13 +100,10 @@ pub enum Sum {
 
 impl Sum {
     pub fn new(algorithm: Algorithm) -> Sum {
-        let crc = |kind| Sum::Crc(algorithm, Box::new(crc_fast::Digest::new(kind)));
-        match algorithm {
-            Algorithm::Crc32 => crc(CrcAlgorithm::Crc32IsoHdlc),
-            Algorithm::Crc32c => crc(CrcAlgorithm::Crc32Iscsi),
-            Algorithm::Crc64Nvme => crc(CrcAlgorithm::Crc64Nvme),
-            Algorithm::Sha1 => Sum::Sha1(sha1::Sha1::new()),
-            Algorithm::Sha256 => Sum::Sha256(Box::new(ring::digest::Context::new(&ring::digest::SHA256))),
+        match (algorithm, algorithm.crc()) {
+            (_, Some(kind)) => Sum::Crc(algorithm, Box::new(crc_fast::Digest::new(kind))),
+            (Algorithm::Sha1, _) => Sum::Sha1(sha1::Sha1::new()),
+            _ => Sum::Sha256(Box::new(ring::digest::Context::new(&ring::digest::SHA256))),
         }
     }
 
@@ -98,10 +126,7 @@ impl Sum {
     /// In base64, as headers and lists carry it.
     pub fn finish(self) -> String {
         match self {
-            Sum::Crc(algorithm, digest) => {
-                let bytes = digest.finalize().to_be_bytes();
-                BASE64.encode(bytes.get(bytes.len() - algorithm.length()..).unwrap_or_default())
-            }
+            Sum::Crc(algorithm, digest) => algorithm.show_crc(digest.finalize()),
             Sum::Sha1(digest) => BASE64.encode(digest.finalize()),
             Sum::Sha256(digest) => BASE64.encode(digest.finish()),
         }
@@ -197,6 +222,22 @@ mod tests {
             let shown: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
             assert_eq!(shown, hex, "{algorithm:?}");
         }
+    }
+
+    #[test]
+    fn the_checksum_of_a_whole_follows_from_those_of_its_parts() {
+        for algorithm in ALGORITHMS {
+            let of = |bytes: &[u8]| {
+                let mut sum = Sum::new(algorithm);
+                sum.update(bytes);
+                sum.finish()
+            };
+            let parts: [&[u8]; 4] = [b"12", b"", b"34567", b"89"];
+            let sums = parts.map(|part| (of(part), part.len() as u64));
+            let joined = algorithm.join(sums.iter().map(|(sum, length)| (sum.as_str(), *length)));
+            assert_eq!(joined, algorithm.is_crc().then(|| of(b"123456789")), "{algorithm:?}");
+        }
+        assert_eq!(Algorithm::Crc32.join([("AAAA", 3)].into_iter()), None, "three bytes are no CRC32");
     }
 
     #[test]

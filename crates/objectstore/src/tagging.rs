@@ -9,7 +9,7 @@ use crate::buckets::current;
 use crate::fault::{self, error, named};
 use crate::objects::no_such_key;
 use crate::record::Object;
-use crate::{ObjectStore, versions};
+use crate::{ObjectStore, query, versions};
 
 const OBJECT_MAX: usize = 10;
 const BUCKET_MAX: usize = 50;
@@ -51,28 +51,7 @@ fn check(tags: &Tags, most: usize) -> S3Result<()> {
 /// `InvalidTag`, `InvalidArgument`.
 pub fn of_header(header: Option<&str>) -> S3Result<Tags> {
     let Some(text) = header.filter(|text| !text.is_empty()) else { return Ok(Vec::new()) };
-    let decode = |text: &str| {
-        let mut bytes = Vec::new();
-        let mut rest = text.bytes();
-        while let Some(byte) = rest.next() {
-            bytes.push(match byte {
-                b'+' => b' ',
-                b'%' => {
-                    let digit = |byte: Option<u8>| char::from(byte?).to_digit(16);
-                    let (high, low) = (digit(rest.next())?, digit(rest.next())?);
-                    u8::try_from(high * 16 + low).ok()?
-                }
-                other => other,
-            });
-        }
-        String::from_utf8(bytes).ok()
-    };
-    let pair = |pair: &str| {
-        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-        Some((decode(key)?, decode(value)?))
-    };
-    let tags: Option<Tags> = text.split('&').map(pair).collect();
-    let tags = tags.ok_or_else(|| {
+    let tags = query::parse(text).ok_or_else(|| {
         error(
             S3ErrorCode::InvalidArgument,
             "The header 'x-amz-tagging' shall be encoded as UTF-8 then URLEncoded URL query parameters without tag name duplicates.",

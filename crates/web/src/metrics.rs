@@ -81,15 +81,15 @@ impl Metrics {
         self.seconds.get_or_create(&ServiceLabels { service }).observe(took.as_secs_f64());
     }
 
-    pub fn connected(&self) {
+    pub(crate) fn connected(&self) {
         self.connections.inc();
     }
 
-    pub fn disconnected(&self) {
+    pub(crate) fn disconnected(&self) {
         self.connections.dec();
     }
 
-    pub fn refused(&self) {
+    pub(crate) fn refused(&self) {
         self.refused.inc();
     }
 

@@ -1,15 +1,19 @@
-//! The TLS listener, with its limits.
+//! The listener, with its limits.
 
+use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use bytes::Bytes;
 use hanse_core::{Context, Error, Result};
+use http::{Request, Response};
+use hyper::body::{Body, Incoming};
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
-use hyper_util::server::graceful::GracefulShutdown;
-use hyper_util::service::TowerToHyperService;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -54,27 +58,30 @@ impl Default for Limits {
 /// A bound listener.
 pub struct Listener {
     socket: TcpListener,
-    tls: TlsAcceptor,
+    tls: Option<TlsAcceptor>,
     limits: Limits,
     metrics: Metrics,
 }
 
 impl Listener {
+    /// Without `tls` in plain text, which is for a proxy on the same machine. `setting` is where the address comes from.
+    ///
     /// # Errors
     /// 409 if the port is in use, with what to do.
     pub async fn bind(
         address: SocketAddr,
-        tls: Arc<ServerConfig>,
+        setting: &str,
+        tls: impl Into<Option<Arc<ServerConfig>>>,
         limits: Limits,
         metrics: Metrics,
     ) -> Result<Listener> {
         let socket = TcpListener::bind(address).await.map_err(|error| match error.kind() {
             std::io::ErrorKind::AddrInUse => Error::conflict(format!(
-                "{address} is in use by another program: stop that one, or set another `listen` in the configuration"
+                "{address} is in use by another program: stop that one, or set another `{setting}` in the configuration"
             )),
             _ => Error::unavailable(format!("cannot listen on {address}")).because(error),
         })?;
-        Ok(Listener { socket, tls: TlsAcceptor::from(tls), limits, metrics })
+        Ok(Listener { socket, tls: tls.into().map(TlsAcceptor::from), limits, metrics })
     }
 
     /// # Errors
@@ -88,6 +95,23 @@ impl Listener {
         let router = router
             .layer(RequestBodyTimeoutLayer::new(self.limits.silence))
             .layer(CatchPanicLayer::custom(caught_panic));
+        let silence = self.limits.silence;
+        let answer = move |mut request: Request<Incoming>, peer: IpAddr| {
+            request.extensions_mut().insert(Peer(peer));
+            let answered = router.clone().oneshot(Lingering::body(request, silence));
+            async move { answered.await.unwrap_or_else(|never| match never {}) }
+        };
+        self.serve(answer, stop).await;
+    }
+
+    /// The same for what is no router. `answer` gets each request with the address that it came from.
+    pub async fn serve<A, F, B>(self, answer: A, stop: CancellationToken)
+    where
+        A: Fn(Request<Incoming>, IpAddr) -> F + Clone + Send + Sync + 'static,
+        F: Future<Output = Response<B>> + Send + 'static,
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
         let permits = Arc::new(Semaphore::new(self.limits.connections));
         let graceful = GracefulShutdown::new();
         let mut builder = Builder::new(TokioExecutor::new());
@@ -126,14 +150,10 @@ impl Listener {
                 peer: peer.ip(),
                 tls: self.tls.clone(),
                 handshake: self.limits.handshake,
-                silence: self.limits.silence,
                 metrics: self.metrics.clone(),
                 _permit: permit,
             };
-            let (builder, router, watcher) = (builder.clone(), router.clone(), graceful.watcher());
-            tokio::spawn(async move {
-                connection.serve(&builder, router, watcher).await;
-            });
+            tokio::spawn(connection.run(answer.clone(), builder.clone(), graceful.watcher()));
         }
         drop(self.socket);
         if tokio::time::timeout(Duration::from_secs(10), graceful.shutdown()).await.is_err() {
@@ -145,37 +165,48 @@ impl Listener {
 struct Connection {
     stream: TcpStream,
     peer: IpAddr,
-    tls: TlsAcceptor,
+    tls: Option<TlsAcceptor>,
     handshake: Duration,
-    silence: Duration,
     metrics: Metrics,
     _permit: OwnedSemaphorePermit,
 }
 
 impl Connection {
-    async fn serve(
-        self,
-        builder: &Builder<TokioExecutor>,
-        router: Router,
-        watcher: hyper_util::server::graceful::Watcher,
-    ) {
-        let (peer, silence) = (self.peer, self.silence);
+    async fn run<A, F, B>(mut self, answer: A, builder: Builder<TokioExecutor>, watcher: Watcher)
+    where
+        A: Fn(Request<Incoming>, IpAddr) -> F + Send + Sync + 'static,
+        F: Future<Output = Response<B>> + Send + 'static,
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
         // Small answers must not wait for the acknowledgement of the one before.
         let _ = self.stream.set_nodelay(true);
-        let Ok(Ok(stream)) = tokio::time::timeout(self.handshake, self.tls.accept(self.stream)).await else {
-            tracing::debug!(%peer, "TLS handshake failed");
-            return;
-        };
-        // What the handshake has agreed on, so that nobody waits for a first byte to tell the protocols apart.
-        let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-        let builder = if is_http2 { builder.clone().http2_only() } else { builder.clone().http1_only() };
-        self.metrics.connected();
-        let service = router.map_request(move |mut request: http::Request<hyper::body::Incoming>| {
-            request.extensions_mut().insert(Peer(peer));
-            Lingering::body(request, silence)
+        let peer = self.peer;
+        let service = service_fn(move |request| {
+            let answered = answer(request, peer);
+            async move { Ok::<_, Infallible>(answered.await) }
         });
-        let served = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
-        if let Err(error) = watcher.watch(served.into_owned()).await {
+        let ended = match self.tls.take() {
+            None => {
+                self.metrics.connected();
+                let served =
+                    builder.http1_only().serve_connection(TokioIo::new(self.stream), service).into_owned();
+                watcher.watch(served).await
+            }
+            Some(tls) => {
+                let accepted = tokio::time::timeout(self.handshake, tls.accept(self.stream)).await;
+                let Ok(Ok(stream)) = accepted else {
+                    tracing::debug!(%peer, "TLS handshake failed");
+                    return;
+                };
+                self.metrics.connected();
+                // What the handshake has agreed on, so that nobody waits for a first byte to tell the protocols apart.
+                let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+                let builder = if is_http2 { builder.http2_only() } else { builder.http1_only() };
+                watcher.watch(builder.serve_connection(TokioIo::new(stream), service).into_owned()).await
+            }
+        };
+        if let Err(error) = ended {
             tracing::debug!(%peer, %error, "connection ended");
         }
         self.metrics.disconnected();

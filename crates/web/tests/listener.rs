@@ -80,7 +80,8 @@ impl Server {
             identity_url: "https://cloud.example/identity".into(),
         };
         let router = mount(Router::new(), &service, &api);
-        let listener = Listener::bind("127.0.0.1:0".parse().unwrap(), tls, limits, metrics).await.unwrap();
+        let listener =
+            Listener::bind("127.0.0.1:0".parse().unwrap(), "api.listen", tls, limits, metrics).await.unwrap();
         let address = listener.address().unwrap();
         let stop = CancellationToken::new();
         tokio::spawn(listener.run(router, stop.clone()));

@@ -1,17 +1,22 @@
 //! What `hanse s3 backup` asks of the process that has the objects open.
 
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use hanse_core::{Context, Error, Result};
 use hanse_logstore::{Copied, Store};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::{UnixListener, UnixStream};
+use tokio::net::UnixStream;
 use tokio_util::sync::CancellationToken;
+
+use crate::state;
 
 /// The longest line of a request or an answer, in bytes; a path has at most 4,096.
 const LINE_MAX: u64 = 16 << 10;
+
+/// How long who has connected may take to ask.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// One line of JSON.
 #[derive(Debug, Serialize, Deserialize)]
@@ -30,7 +35,7 @@ enum Answer {
 
 /// Answers until it is told to stop. Only root and our own user can ask.
 pub async fn answer(path: &Path, store: &Store, stop: CancellationToken) {
-    let listener = match listen(path) {
+    let listener = match state::private_socket(path) {
         Ok(listener) => listener,
         Err(error) => {
             tracing::error!(error = %error.detail(), "no copy of the objects can be asked for");
@@ -42,7 +47,11 @@ pub async fn answer(path: &Path, store: &Store, stop: CancellationToken) {
             () = stop.cancelled() => break,
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => stream,
-                Err(_) => continue,
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept who asks for a copy of the objects");
+                    tokio::time::sleep(PATIENCE).await;
+                    continue;
+                }
             },
         };
         // One after the other: two copies at once only disturb each other.
@@ -58,17 +67,9 @@ pub async fn answer(path: &Path, store: &Store, stop: CancellationToken) {
     let _ = std::fs::remove_file(path);
 }
 
-fn listen(path: &Path) -> Result<UnixListener> {
-    // Whoever has the store is alone, so what lies there is a dead process's.
-    let _ = std::fs::remove_file(path);
-    let listener = UnixListener::bind(path).context(format!("cannot listen on {}", path.display()))?;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))
-        .context("cannot close the socket to others")?;
-    Ok(listener)
-}
-
 async fn serve(mut stream: UnixStream, store: &Store) -> Result<()> {
-    let Request::Backup { directory } = read(&mut stream).await?;
+    let request = tokio::time::timeout(PATIENCE, read(&mut stream)).await;
+    let Request::Backup { directory } = request.context("nothing was asked for")??;
     let answer = match store.backup(&directory).await {
         Ok(Copied { segments, extents, bytes }) => {
             tracing::info!(directory = %directory.display(), bytes, "copied the objects");

@@ -2,6 +2,8 @@
 
 use std::net::SocketAddr;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use hanse_core::{Cx, Secret, Timestamp};
 use hanse_crypto::sign_version_4;
 use http::HeaderMap;
@@ -209,6 +211,44 @@ impl Client {
     pub async fn send(&self, request: Request) -> Answer {
         let headers = self.sign(&request);
         self.raw(&request, &request.canonical_query(), &headers).await
+    }
+
+    /// A form as a browser sends it, with a policy that allows what it says. Source: S3 API Reference, "Browser-Based Uploads
+    /// Using POST".
+    pub async fn form(&self, bucket: &str, fields: &[(&str, &str)], file: &[u8]) -> Answer {
+        let (now, soon) = (Cx::system().now(), Timestamp(Cx::system().now().0 + 600_000_000));
+        let time = now.iso_seconds().replace(['-', ':'], "");
+        let scope = format!("{}/{REGION}/s3", &time[..8]);
+        let credential = format!("{}/{scope}/aws4_request", self.access);
+        let own = [
+            ("x-amz-algorithm", "AWS4-HMAC-SHA256"),
+            ("x-amz-credential", &credential),
+            ("x-amz-date", &time),
+        ];
+        let all: Vec<(&str, &str)> = own.into_iter().chain(fields.iter().copied()).collect();
+        let conditions: Vec<String> =
+            all.iter().map(|(name, value)| format!("{{\"{name}\":\"{value}\"}}")).collect();
+        let policy = format!(
+            "{{\"expiration\":\"{}\",\"conditions\":[{{\"bucket\":\"{bucket}\"}},{}]}}",
+            soon.iso_seconds().replace('Z', ".000Z"),
+            conditions.join(",")
+        );
+        let policy = BASE64.encode(policy);
+        let signature = sign_version_4(&self.secret, &scope, &policy).unwrap();
+        let signed = [("policy", policy.as_str()), ("x-amz-signature", signature.as_str())];
+        let mut body = Vec::new();
+        for (name, value) in all.iter().chain(&signed) {
+            let part =
+                format!("--edge\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n");
+            body.extend(part.into_bytes());
+        }
+        body.extend(b"--edge\r\nContent-Disposition: form-data; name=\"file\"; filename=\"f\"\r\n\r\n");
+        body.extend(file);
+        body.extend(b"\r\n--edge--\r\n");
+        let request = Request::new("POST", &format!("/{bucket}"))
+            .header("content-type", "multipart/form-data; boundary=edge")
+            .body(&body);
+        self.send_presigned(&request, "").await
     }
 
     /// Sends a presigned request, with headers that nobody signed.

@@ -13,9 +13,8 @@ use hanse_objectstore::ports::{Key, Keys};
 use hanse_objectstore::{Deps, ObjectStore, Settings};
 use hanse_policy::{Caller, DomainRef, ProjectRef, Role, TokenScope};
 use hanse_store::Db;
-use hanse_web::Metrics;
+use hanse_web::{Limits, Listener, Metrics};
 use tempfile::TempDir;
-use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -100,19 +99,14 @@ impl Cloud {
         let db = Db::sqlite(&cx, &path("state.db"), &[hanse_store::MIGRATIONS]).await.unwrap();
         let master = Arc::new(MasterKey::load_or_create(&path("master.key"), &cx).unwrap());
         let keys = Arc::new(TestKeys::new());
-        let deps = Deps {
-            cx,
-            db: db.clone(),
-            store: store.clone(),
-            keys: keys.clone(),
-            master,
-            metrics: Metrics::default(),
-        };
+        let deps = Deps { cx, db: db.clone(), store: store.clone(), keys: keys.clone(), master };
         let settings = Settings { domain: Some(DOMAIN.to_owned()), ..Settings::default() };
         let service = ObjectStore::new(deps, settings).unwrap();
-        let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let (address, stop) = (socket.local_addr().unwrap(), CancellationToken::new());
-        let running = tokio::spawn(service.serve(socket, None, stop.clone()));
+        let anywhere = "127.0.0.1:0".parse().unwrap();
+        let listener =
+            Listener::bind(anywhere, "listen", None, Limits::default(), Metrics::default()).await.unwrap();
+        let (address, stop) = (listener.address().unwrap(), CancellationToken::new());
+        let running = tokio::spawn(service.serve(listener, stop.clone()));
         Cloud { address, keys, store, db, directory, stop, running }
     }
 

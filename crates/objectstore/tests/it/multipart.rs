@@ -1,6 +1,10 @@
 //! Uploads in parts.
 
-use crate::client::{Client, Request};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use sha2::{Digest as _, Sha256};
+
+use crate::client::{Answer, Client, Request};
 use crate::cloud::Cloud;
 use crate::objects::bytes;
 
@@ -106,4 +110,112 @@ async fn a_part_may_be_a_copy_and_an_upload_may_be_given_up() {
     }
     begin(&client, "/parts/left").await;
     client.delete("/parts").await.expect(204);
+}
+
+/// Uploads two parts and completes them; answers with what completing came to.
+async fn upload(client: &Client, begin: &[(&str, &str)], parts: &[&[u8]], end: &[(&str, &str)]) -> Answer {
+    let with = |request: Request, headers: &[(&str, &str)]| {
+        headers.iter().fold(request, |request, (name, value)| request.header(name, value))
+    };
+    let begun = client.send(with(Request::new("POST", "/sums/key?uploads"), begin)).await.expect(200);
+    let id = begun.element("UploadId");
+    let mut listed = Vec::new();
+    for (index, part) in parts.iter().enumerate() {
+        let target = format!("/sums/key?partNumber={}&uploadId={id}", index + 1);
+        listed
+            .push((index as i32 + 1, client.put(&target, part).await.expect(200).header("etag").to_owned()));
+    }
+    let listed: Vec<_> = listed.iter().map(|(number, tag)| (*number, tag.as_str())).collect();
+    let complete = Request::new("POST", &format!("/sums/key?uploadId={id}")).body(&listing(&listed));
+    client.send(with(complete, end)).await
+}
+
+/// Source: S3 User Guide, "Checking object integrity for data at rest in Amazon S3".
+#[tokio::test]
+async fn the_checksum_of_a_whole_is_known_without_reading_it_again() {
+    let cloud = Cloud::start().await;
+    let client = cloud.member("sums").await;
+    let (one, two) = (bytes(5 * MIB), bytes(1000));
+    let whole = [&one[..], &two[..]].concat();
+    for algorithm in ["CRC32", "CRC32C", "CRC64NVME"] {
+        let header = format!("x-amz-checksum-{}", algorithm.to_lowercase());
+        // What it is, the service says of the same bytes in one request.
+        let put =
+            Request::new("PUT", "/sums/whole").body(&whole).header("x-amz-checksum-algorithm", algorithm);
+        let right = client.send(put).await.expect(200).header(&header).to_owned();
+        let begin = [("x-amz-checksum-algorithm", algorithm), ("x-amz-checksum-type", "FULL_OBJECT")];
+        let wrong = format!("{}{}", if right.starts_with('A') { "B" } else { "A" }, &right[1..]);
+        upload(&client, &begin, &[&one, &two], &[(&header, &wrong)]).await.refused(400, "BadDigest");
+        let done = upload(&client, &begin, &[&one, &two], &[(&header, &right)]).await.expect(200);
+        assert_eq!(done.element(&format!("Checksum{algorithm}")), right);
+        assert_eq!(done.element("ChecksumType"), "FULL_OBJECT");
+        let get = Request::new("HEAD", "/sums/key").header("x-amz-checksum-mode", "ENABLED");
+        let got = client.send(get).await.expect(200);
+        assert_eq!((got.header(&header), got.header("x-amz-checksum-type")), (right.as_str(), "FULL_OBJECT"));
+    }
+}
+
+#[tokio::test]
+async fn a_checksum_may_be_one_of_the_checksums_of_the_parts_which_are_shown() {
+    let cloud = Cloud::start().await;
+    let client = cloud.member("sums").await;
+    let (one, two) = (bytes(5 * MIB), bytes(1000));
+    let sha = |bytes: &[u8]| Sha256::digest(bytes);
+    let expected = BASE64.encode(sha(&[&sha(&one)[..], &sha(&two)[..]].concat())) + "-2";
+    let begin = [("x-amz-checksum-algorithm", "SHA256")];
+    let other = [("x-amz-checksum-sha256", "FeKw08M4keuw8e9gnsQZQgwg4yDOlMZfvIwzEkSOsiU=")];
+    upload(&client, &begin, &[&one, &two], &other).await.refused(400, "BadDigest");
+    let done =
+        upload(&client, &begin, &[&one, &two], &[("x-amz-checksum-type", "COMPOSITE")]).await.expect(200);
+    assert_eq!(
+        (done.element("ChecksumSHA256"), done.element("ChecksumType")),
+        (expected, "COMPOSITE".to_owned())
+    );
+    let show = |headers: &[(&str, &str)]| {
+        let request =
+            Request::new("GET", "/sums/key?attributes").header("x-amz-object-attributes", "ObjectParts");
+        client.send(headers.iter().fold(request, |request, (name, value)| request.header(name, value)))
+    };
+    let parts = show(&[]).await.expect(200);
+    assert_eq!(parts.elements("ChecksumSHA256"), [BASE64.encode(sha(&one)), BASE64.encode(sha(&two))]);
+    assert_eq!(parts.elements("Size"), [one.len().to_string(), two.len().to_string()]);
+    // s3s spells the count so.
+    assert!(parts.text().contains("<PartsCount>2</PartsCount>"), "{}", parts.text());
+    let first = show(&[("x-amz-max-parts", "1")]).await.expect(200);
+    assert_eq!(
+        (first.elements("PartNumber"), first.element("IsTruncated")),
+        (vec!["1".into()], "true".into())
+    );
+    let rest =
+        show(&[("x-amz-part-number-marker", &first.element("NextPartNumberMarker"))]).await.expect(200);
+    assert_eq!(
+        (rest.elements("PartNumber"), rest.element("IsTruncated")),
+        (vec!["2".into()], "false".into())
+    );
+}
+
+#[tokio::test]
+async fn checksums_that_do_not_go_together_are_refused() {
+    let cloud = Cloud::start().await;
+    let client = cloud.member("sums").await;
+    let begin = |headers: &[(&str, &str)]| {
+        let request = Request::new("POST", "/sums/key?uploads");
+        client.send(headers.iter().fold(request, |request, (name, value)| request.header(name, value)))
+    };
+    for wrong in [
+        &[("x-amz-checksum-algorithm", "SHA256"), ("x-amz-checksum-type", "FULL_OBJECT")][..],
+        &[("x-amz-checksum-algorithm", "CRC64NVME"), ("x-amz-checksum-type", "COMPOSITE")],
+        &[("x-amz-checksum-algorithm", "CRC32"), ("x-amz-checksum-type", "WHOLE")],
+        &[("x-amz-checksum-type", "COMPOSITE")],
+    ] {
+        begin(wrong).await.refused(400, "InvalidRequest");
+    }
+    let id = begin(&[("x-amz-checksum-algorithm", "CRC32")]).await.expect(200).element("UploadId");
+    let part = Request::new("PUT", &format!("/sums/key?partNumber=1&uploadId={id}")).body(b"123456789");
+    client
+        .send(part.clone().header("x-amz-checksum-crc32c", "4waSgw=="))
+        .await
+        .refused(400, "InvalidRequest");
+    let put = client.send(part.header("x-amz-checksum-crc32", "y/Q5Jg==")).await.expect(200);
+    assert_eq!(put.header("x-amz-checksum-crc32"), "y/Q5Jg==");
 }

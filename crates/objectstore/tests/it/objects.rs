@@ -182,7 +182,7 @@ async fn conditions_decide_who_reads_and_who_writes() {
     get("if-match", &tag).await.expect(200);
     get("if-match", "\"00\"").await.refused(412, "PreconditionFailed");
     let not_modified = get("if-none-match", &tag).await.expect(304);
-    assert_eq!(not_modified.body, b"");
+    assert_eq!((&not_modified.body[..], not_modified.header("etag")), (&b""[..], tag.as_str()));
     put("if-match", tag.clone()).await.expect(200);
     assert_eq!(client.get("/cond/key").await.body, b"two");
     let gone = Request::new("DELETE", "/cond/key").header("if-match", &tag);
@@ -274,6 +274,57 @@ async fn a_copy_has_the_bytes_of_its_source_and_lives_without_it() {
         (got.header("content-type"), got.header("x-amz-meta-b"), got.header("x-amz-meta-a")),
         ("binary/octet-stream", "2", "")
     );
+}
+
+#[tokio::test]
+async fn a_copy_keeps_tags_and_meets_conditions_unless_told_otherwise() {
+    let cloud = Cloud::start().await;
+    let client = cloud.member("from").await;
+    let put = Request::new("PUT", "/from/key").header("x-amz-tagging", "a=1").header("x-amz-meta-m", "1");
+    client.send(put).await.expect(200);
+    let copy = |headers: &[(&str, &str)]| {
+        let request = Request::new("PUT", "/from/copy").header("x-amz-copy-source", "from/key");
+        let request = headers.iter().fold(request, |request, (name, value)| request.header(name, value));
+        client.send(request)
+    };
+    let tags = async || client.get("/from/copy?tagging").await.expect(200).elements("Key");
+    let meta = async || client.head("/from/copy").await.expect(200).header("x-amz-meta-m").to_owned();
+    let (other_meta, other_tags) =
+        (("x-amz-metadata-directive", "REPLACE"), ("x-amz-tagging-directive", "REPLACE"));
+    copy(&[other_meta, ("x-amz-meta-m", "2")]).await.expect(200);
+    assert_eq!((tags().await, meta().await), (vec!["a".to_owned()], "2".to_owned()));
+    copy(&[other_tags, ("x-amz-tagging", "b=1")]).await.expect(200);
+    assert_eq!((tags().await, meta().await), (vec!["b".to_owned()], "1".to_owned()));
+    copy(&[("x-amz-tagging-directive", "SHRED")]).await.refused(400, "InvalidArgument");
+    // About what it would take the place of.
+    let tag = client.head("/from/copy").await.header("etag").to_owned();
+    copy(&[("if-none-match", "*")]).await.refused(412, "PreconditionFailed");
+    copy(&[("if-match", "\"00\"")]).await.refused(412, "PreconditionFailed");
+    copy(&[("if-match", &tag)]).await.expect(200);
+}
+
+#[tokio::test]
+async fn a_client_may_say_whose_bucket_it_expects() {
+    let cloud = Cloud::start().await;
+    let client = cloud.member("mine").await;
+    client.put("/mine/key", b"x").await.expect(200);
+    for (method, target) in
+        [("GET", "/mine/key"), ("PUT", "/mine/key"), ("GET", "/mine"), ("DELETE", "/mine/key")]
+    {
+        let expect = |owner: &str| {
+            client.send(Request::new(method, target).header("x-amz-expected-bucket-owner", owner))
+        };
+        expect("other").await.refused(403, "AccessDenied");
+        let answer = expect("mine").await;
+        assert!(answer.status < 300, "{method} {target}: {}", answer.text());
+    }
+    client.put("/mine/key", b"x").await.expect(200);
+    let copy = |owner: &str| {
+        let request = Request::new("PUT", "/mine/copy").header("x-amz-copy-source", "mine/key");
+        client.send(request.header("x-amz-source-expected-bucket-owner", owner))
+    };
+    copy("other").await.refused(403, "AccessDenied");
+    copy("mine").await.expect(200);
 }
 
 #[tokio::test]

@@ -25,6 +25,32 @@ async fn a_trailer_is_compared_with_what_came() {
 }
 
 #[tokio::test]
+async fn the_fields_of_a_form_count_as_headers_do() {
+    let cloud = Cloud::start().await;
+    let client = cloud.member("bucket").await;
+    let form = |fields: &'static [(&'static str, &'static str)]| {
+        let fields = [&[("key", "form")][..], fields].concat();
+        let client = client.clone();
+        async move { client.form("bucket", &fields, b"123456789").await }
+    };
+    form(&[("x-amz-checksum-crc32", "AAAAAA==")]).await.refused(400, "BadDigest");
+    form(&[("x-amz-checksum-crc32", "nonsense")]).await.refused(400, "InvalidRequest");
+    form(&[("x-amz-acl", "public-read")]).await.refused(400, "AccessControlListNotSupported");
+    form(&[("x-amz-storage-class", "GLACIER")]).await.refused(400, "InvalidStorageClass");
+    form(&[("x-amz-website-redirect-location", "/")]).await.refused(501, "NotImplemented");
+    form(&[("x-amz-server-side-encryption", "aws:kms")]).await.refused(501, "NotImplemented");
+    client.get("/bucket/form").await.refused(404, "NoSuchKey");
+    let fine: &[_] =
+        &[("x-amz-checksum-crc32", "y/Q5Jg=="), ("x-amz-meta-a", "b"), ("Content-Type", "text/x")];
+    form(fine).await.expect(204);
+    let got = client.get("/bucket/form").await.expect(200);
+    assert_eq!(
+        (&got.body[..], got.header("content-type"), got.header("x-amz-meta-a")),
+        (&b"123456789"[..], "text/x", "b")
+    );
+}
+
+#[tokio::test]
 async fn headers_that_stand_twice_and_old_signatures_are_refused() {
     let cloud = Cloud::start().await;
     let client = cloud.member("bucket").await;

@@ -1,0 +1,85 @@
+//! What may be asked of a write beside its bytes. What is not offered is refused, in headers as in the fields of forms.
+
+use s3s::{S3ErrorCode, S3Result};
+
+use crate::buckets::check_acl;
+use crate::fault::error;
+
+/// What a write asks for.
+#[derive(Debug, Default)]
+pub struct Asked<'a> {
+    pub acl: Option<&'a str>,
+    pub grants: bool,
+    /// `x-amz-server-side-encryption`.
+    pub encryption: Option<&'a str>,
+    /// A key of a key manager, or of the client's own.
+    pub manager_key: bool,
+    pub customer_key: bool,
+    pub lock: bool,
+    pub storage_class: Option<&'a str>,
+    pub redirection: bool,
+}
+
+/// Takes that out of an input of PutObject, CopyObject or CreateMultipartUpload.
+macro_rules! asked {
+    ($input:expr) => {{
+        let input = $input;
+        let grants = [
+            input.grant_full_control.is_some(),
+            input.grant_read.is_some(),
+            input.grant_read_acp.is_some(),
+            input.grant_write_acp.is_some(),
+        ];
+        crate::offered::Asked {
+            acl: input.acl.as_ref().map(s3s::dto::ObjectCannedACL::as_str),
+            grants: grants.contains(&true),
+            encryption: input.server_side_encryption.as_ref().map(s3s::dto::ServerSideEncryption::as_str),
+            manager_key: input.ssekms_key_id.is_some() || input.ssekms_encryption_context.is_some(),
+            customer_key: input.sse_customer_algorithm.is_some() || input.sse_customer_key.is_some(),
+            lock: input.object_lock_mode.is_some()
+                || input.object_lock_legal_hold_status.is_some()
+                || input.object_lock_retain_until_date.is_some(),
+            storage_class: input.storage_class.as_ref().map(s3s::dto::StorageClass::as_str),
+            redirection: input.website_redirect_location.is_some(),
+        }
+    }};
+}
+pub(crate) use asked;
+
+/// # Errors
+/// `NotImplemented`, `InvalidArgument`, `InvalidStorageClass`, `AccessControlListNotSupported`.
+pub fn check(asked: &Asked<'_>) -> S3Result<()> {
+    let missing = |what: &str| Err(error(S3ErrorCode::NotImplemented, format!("{what} is not offered.")));
+    check_acl(asked.acl)?;
+    if asked.grants {
+        return Err(error(S3ErrorCode::AccessControlListNotSupported, "The bucket does not allow ACLs"));
+    }
+    if asked.customer_key {
+        return missing("Encryption with a key of the client's own");
+    }
+    if asked.lock {
+        return missing("Object lock");
+    }
+    if asked.redirection {
+        return missing("Website redirection");
+    }
+    match asked.encryption {
+        Some("aws:kms" | "aws:kms:dsse") => return missing("Encryption with a key of a key manager"),
+        None | Some("AES256") if asked.manager_key => {
+            return missing("Encryption with a key of a key manager");
+        }
+        None | Some("AES256") => {}
+        Some(_) => {
+            return Err(error(
+                S3ErrorCode::InvalidArgument,
+                "The encryption method specified is not supported",
+            ));
+        }
+    }
+    match asked.storage_class {
+        None | Some("STANDARD") => Ok(()),
+        Some(_) => {
+            Err(error(S3ErrorCode::InvalidStorageClass, "The storage class you specified is not valid"))
+        }
+    }
+}
