@@ -19,6 +19,10 @@ use crate::verbs::{
     UPDATE_BUCKET,
 };
 
+/// Says of a request that it came over TLS.
+#[derive(Clone, Copy)]
+pub struct Tls;
+
 /// What was decided of a request; operations take it from there.
 #[derive(Clone)]
 pub struct Decided {
@@ -26,6 +30,8 @@ pub struct Decided {
     pub caller: Arc<Caller>,
     pub project_id: String,
     pub verb: Verb,
+    /// Whether the request came over TLS.
+    pub is_tls: bool,
     /// The bucket of the path, if it names one that is there.
     pub bucket: Option<Arc<Bucket>>,
 }
@@ -154,7 +160,8 @@ impl ObjectStore {
         };
         let target = Target::new(bucket.as_ref().map_or("", |bucket| &bucket.name)).in_project(&project_id);
         caller.authorize(&cx, verb, target).map_err(|_| denied())?;
-        Ok(Decided { cx, caller: Arc::new(caller), project_id, verb, bucket })
+        let is_tls = context.extensions_mut().get::<Tls>().is_some();
+        Ok(Decided { cx, caller: Arc::new(caller), project_id, verb, is_tls, bucket })
     }
 }
 

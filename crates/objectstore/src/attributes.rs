@@ -6,6 +6,7 @@ use s3s::{S3ErrorCode, S3Response, S3Result};
 use crate::ObjectStore;
 use crate::access::Decided;
 use crate::conditions::time;
+use crate::customer::{self, given_key};
 use crate::fault::{self, error};
 use crate::lists::most;
 use crate::objects::{checksum_type, etag, show_checksum};
@@ -20,6 +21,8 @@ impl ObjectStore {
     ) -> S3Result<S3Response<dto::GetObjectAttributesOutput>> {
         let view = self.0.store.view().map_err(|error| fault::of(&error))?;
         let found = self.find(&view, decided.bucket()?, &input.key, input.version_id.as_deref())?;
+        let given = given_key!(input).read(decided)?;
+        customer::check(found.object.rest.customer.as_deref(), given.as_ref())?;
         // One header may name several.
         let wanted =
             input.object_attributes.iter().flat_map(|names| names.as_str().split(',').map(str::trim));

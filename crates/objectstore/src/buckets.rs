@@ -8,8 +8,8 @@ use s3s::{S3ErrorCode, S3Request, S3Response, S3Result};
 use crate::access::{Decided, no_such_bucket};
 use crate::conditions::time;
 use crate::fault::{self, error};
-use crate::record::{self, Bucket, Usage, Versioning};
-use crate::{ObjectStore, keys};
+use crate::record::{self, Bucket, Versioning};
+use crate::{ObjectStore, keys, quotas};
 
 /// Names that the listener needs for itself: Swift's `/info` and `/v1`.
 const RESERVED: [&str; 2] = ["info", "v1"];
@@ -85,7 +85,9 @@ impl ObjectStore {
             self.audit(&decided, &decided.grant(&bucket.name)?).await?;
         }
         let location = format!("/{}", bucket.name);
-        let most = self.0.settings.buckets;
+        let quota = self.0.quotas.of(&decided.cx, &decided.project_id).await.map_err(|e| fault::of(&e))?;
+        let most =
+            quota.buckets.and_then(|most| usize::try_from(most).ok()).unwrap_or(self.0.settings.buckets);
         let made = self
             .0
             .store
@@ -153,7 +155,7 @@ impl ObjectStore {
                     }
                     change.delete(&key)?;
                 }
-                add_usage(change, &bucket.project_id, 0, -i128::from(freed))?;
+                quotas::count(change, &bucket.project_id, 0, -i128::from(freed))?;
                 change.delete(&keys::bucket(&bucket.name))?;
                 change.delete(&keys::owned(&bucket.project_id, &bucket.name))?;
                 Ok(true)
@@ -273,29 +275,6 @@ pub fn delete_parts(change: &mut hanse_logstore::Change<'_>, upload: &str) -> Re
         change.delete(&place)?;
     }
     Ok(freed)
-}
-
-/// Counts what a project uses, in the transaction that changes it.
-///
-/// # Errors
-/// Internal if that does not read.
-pub fn add_usage(
-    change: &mut hanse_logstore::Change<'_>,
-    project: &str,
-    objects: i64,
-    bytes: i128,
-) -> Result<()> {
-    if objects == 0 && bytes == 0 {
-        return Ok(());
-    }
-    let place = keys::usage(project);
-    let mut usage: Usage = match change.get(&place)? {
-        Some(found) => record::from_json(&found.value)?,
-        None => Usage::default(),
-    };
-    usage.objects = usage.objects.saturating_add_signed(objects);
-    usage.bytes = u64::try_from((i128::from(usage.bytes) + bytes).max(0)).unwrap_or(u64::MAX);
-    change.put(&place, record::to_json(&usage)?, &[])
 }
 
 /// Who owns what a project has.

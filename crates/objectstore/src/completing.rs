@@ -10,15 +10,16 @@ use s3s::dto;
 use s3s::{S3ErrorCode, S3Response, S3Result};
 
 use crate::access::Decided;
-use crate::buckets::{add_usage, delete_parts};
+use crate::buckets::delete_parts;
 use crate::conditions::Conditions;
 use crate::fault::{self, error};
 use crate::intake::hex;
 use crate::multipart::{is_id, no_such_upload, upload_of};
 use crate::objects::{Put, checksum_type, encryption, etag, put, show_checksum};
+use crate::ports::Quota;
 use crate::record::{self, Bucket, Checksum, Head, Object, Part, Piece, Rest};
 use crate::sums::{Algorithm, Sum};
-use crate::{ObjectStore, keys, versions};
+use crate::{ObjectStore, keys, quotas, versions};
 
 /// Of every part but the last one, in bytes. Source: S3 User Guide, "Amazon S3 multipart upload limits".
 const PART_MIN: u64 = 5 << 20;
@@ -93,6 +94,10 @@ impl ObjectStore {
             kind: input.checksum_type,
             now: decided.cx.now(),
             version: versions::new_id(&decided.cx),
+            quota: self
+                .quota(&decided.cx, &decided.project_id, 0)
+                .await
+                .map_err(|error| fault::of(&error))?,
         };
         let done = self
             .0
@@ -107,7 +112,7 @@ impl ObjectStore {
             key: Some(input.key),
             e_tag: Some(etag(&object.head)),
             version_id: object.head.version.clone(),
-            server_side_encryption: encryption(),
+            server_side_encryption: if object.rest.customer.is_none() { encryption() } else { None },
             checksum_type: object.rest.checksum.as_ref().map(checksum_type),
             ..Default::default()
         };
@@ -129,6 +134,7 @@ struct Completing {
     now: hanse_core::Timestamp,
     /// The id of the version that it becomes, if the bucket has versions.
     version: String,
+    quota: Quota,
 }
 
 impl Completing {
@@ -177,6 +183,7 @@ impl Completing {
                     .map(|part| Piece { checksum: part.checksum.map(|own| own.value), ..part.piece })
                     .collect(),
                 is_multipart: true,
+                customer: upload.customer,
             },
         };
         match put(change, &self.bucket, &self.key, &mut object, &payloads, conditions, &self.version)? {
@@ -185,8 +192,9 @@ impl Completing {
         }
         // What was counted as parts counts as an object now; what was not listed goes.
         let freed = delete_parts(change, &self.id)?;
-        add_usage(change, &self.bucket.project_id, 0, -i128::from(freed))?;
+        quotas::count(change, &self.bucket.project_id, 0, -i128::from(freed))?;
         change.delete(&keys::upload(&self.bucket.id, &self.key, &self.id))?;
+        quotas::check_change(change, &self.bucket.project_id, &self.quota)?;
         Ok(Ok(object))
     }
 

@@ -1,4 +1,7 @@
-//! Copies. Within a project the copy names the payloads of its source, so that no bytes move.
+//! Copies. The copy names the payloads of its source, so that no bytes move: only the keys that they are encrypted under are
+//! wrapped anew, if the copy is another project's or has another key of the client's.
+
+use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, header};
 use s3s::dto::{self, CopySource, ETagCondition};
@@ -8,12 +11,13 @@ use crate::ObjectStore;
 use crate::access::{Decided, expect_owner};
 use crate::buckets::current;
 use crate::conditions::{Conditions, time};
+use crate::customer::{self, given_key, show_encryption};
 use crate::fault::{self, error};
-use crate::objects::{Put, check_meta, encryption, etag, meta, no_such_key, put, show_checksum};
+use crate::objects::{Put, check_meta, etag, meta, no_such_key, put, show_checksum};
 use crate::offered::{self, asked};
 use crate::record::{Bucket, Head, Meta, Object, Rest};
 use crate::verbs::GET_OBJECT;
-use crate::versions;
+use crate::{quotas, versions};
 
 fn condition(headers: &HeaderMap, name: HeaderName) -> S3Result<Option<ETagCondition>> {
     let Some(value) = headers.get(&name) else { return Ok(None) };
@@ -35,7 +39,7 @@ impl ObjectStore {
         decided: &Decided,
         source: &CopySource,
         expected_owner: Option<&str>,
-    ) -> S3Result<(std::sync::Arc<Bucket>, String, Option<String>)> {
+    ) -> S3Result<(Arc<Bucket>, String, Option<String>)> {
         let CopySource::Bucket { bucket, key, version_id } = source else {
             return Err(error(S3ErrorCode::NotImplemented, "Access points are not offered."));
         };
@@ -55,12 +59,8 @@ impl ObjectStore {
     ) -> S3Result<S3Response<dto::CopyObjectOutput>> {
         let input = request.input;
         offered::check(&asked!(&input))?;
-        if input.copy_source_sse_customer_algorithm.is_some() {
-            return Err(error(
-                S3ErrorCode::InvalidRequest,
-                "The encryption parameters are not applicable to this object.",
-            ));
-        }
+        let (customer, source_customer) = (given_key!(&input), given_key!(source & input));
+        let (customer, source_customer) = (customer.read(&decided)?, source_customer.read(&decided)?);
         let (source, source_key, version) =
             self.source(&decided, &input.copy_source, input.expected_source_bucket_owner.as_deref())?;
         let bucket = decided.bucket()?.clone();
@@ -79,6 +79,8 @@ impl ObjectStore {
             && version.is_none()
             && !replaces
             && !replaces_tags
+            && customer.is_none()
+            && source_customer.is_none()
         {
             return Err(error(
                 S3ErrorCode::InvalidRequest,
@@ -101,6 +103,11 @@ impl ObjectStore {
             ..Conditions::default()
         };
         let (now, id, key) = (decided.cx.now(), versions::new_id(&decided.cx), input.key);
+        let proof = customer.as_ref().map(|customer| customer.proof(&decided)).transpose()?;
+        let from_key = self.wrapping(&decided, &source.project_id, source_customer.as_ref()).await?;
+        let to_key = self.wrapping(&decided, &decided.project_id, customer.as_ref()).await?;
+        let cx = decided.cx.clone();
+        let quota = self.quota(&cx, &decided.project_id, 0).await.map_err(|error| fault::of(&error))?;
         let copied = self
             .0
             .store
@@ -115,6 +122,9 @@ impl ObjectStore {
                 if head.is_marker {
                     return Ok(Err(Put::Refused(versions::marked(&source, &head, version.is_some()))));
                 }
+                if let Err(refused) = customer::check(rest.customer.as_deref(), source_customer.as_ref()) {
+                    return Ok(Err(Put::Refused(refused)));
+                }
                 let from = versions::shown(&source, &head);
                 if let Err(refused) = demands.check_source(&head) {
                     return Ok(Err(Put::Refused(refused)));
@@ -125,12 +135,24 @@ impl ObjectStore {
                 }
                 let tags = if replaces_tags { given.tags.clone() } else { rest.meta.tags.clone() };
                 let meta = Meta { tags, ..if replaces { given } else { rest.meta } };
+                let mut pieces = rest.pieces;
+                if !Arc::ptr_eq(&from_key, &to_key) {
+                    for piece in &mut pieces {
+                        piece.key = from_key.rewrap(&cx, &piece.key, &to_key)?;
+                    }
+                }
+                // Once a client's key is involved, the tag tells nothing of what is within.
+                let is_customers = rest.customer.is_some() || proof.is_some();
+                let etag = if is_customers { cx.hex_id() } else { head.etag };
                 let mut object = Object {
-                    head: Head { modified_at: now, ..head },
-                    rest: Rest { meta, ..rest },
+                    head: Head { modified_at: now, etag, ..head },
+                    rest: Rest { meta, pieces, customer: proof, ..rest },
                 };
                 match put(change, &bucket, &key, &mut object, &found.payloads, &onto, &id)? {
-                    Put::Done => Ok(Ok((object, from))),
+                    Put::Done => {
+                        quotas::check_change(change, &bucket.project_id, &quota)?;
+                        Ok(Ok((object, from)))
+                    }
                     other => Ok(Err(other)),
                 }
             })
@@ -149,12 +171,13 @@ impl ObjectStore {
             ..Default::default()
         };
         show_checksum!(&mut result, &object.rest.checksum);
-        Ok(S3Response::new(dto::CopyObjectOutput {
+        let mut output = dto::CopyObjectOutput {
             copy_object_result: Some(result),
             copy_source_version_id: from,
             version_id: object.head.version.clone(),
-            server_side_encryption: encryption(),
             ..Default::default()
-        }))
+        };
+        show_encryption!(&mut output, customer);
+        Ok(S3Response::new(output))
     }
 }

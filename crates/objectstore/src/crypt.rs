@@ -41,23 +41,42 @@ fn key(bytes: &[u8]) -> Result<LessSafeKey> {
     UnboundKey::new(&AES_256_GCM, bytes).map(LessSafeKey::new).map_err(|_| cannot("use a key"))
 }
 
-/// The key of a project, under which its data keys are wrapped.
-pub struct ProjectKey(LessSafeKey);
+/// What data keys are wrapped under: the key of a project, or one that a client brings.
+pub struct WrappingKey(LessSafeKey);
 
-impl ProjectKey {
+impl WrappingKey {
+    /// # Errors
+    /// Internal if these are not 32 bytes.
+    pub fn of(bytes: &[u8]) -> Result<WrappingKey> {
+        key(bytes).map(WrappingKey)
+    }
+
     /// A new data key, and what is kept of it.
     ///
     /// # Errors
     /// Internal if it cannot be made.
     pub fn data_key(&self, cx: &Cx) -> Result<(DataKey, String)> {
-        let (plain, nonce) = (cx.bytes::<KEY>(), cx.bytes::<NONCE_LEN>());
+        let plain = cx.bytes::<KEY>();
+        Ok((DataKey(key(&plain)?), self.wrap(cx, &plain)?))
+    }
+
+    fn wrap(&self, cx: &Cx, plain: &[u8]) -> Result<String> {
+        let nonce = cx.bytes::<NONCE_LEN>();
         let mut sealed = plain.to_vec();
         let nonce_used = Nonce::assume_unique_for_key(nonce);
         self.0
             .seal_in_place_append_tag(nonce_used, Aad::from(WRAPPED), &mut sealed)
             .map_err(|_| cannot("wrap a data key"))?;
-        let wrapped = BASE64.encode([&nonce[..], &sealed[..]].concat());
-        Ok((DataKey(key(&plain)?), wrapped))
+        Ok(BASE64.encode([&nonce[..], &sealed[..]].concat()))
+    }
+
+    /// The same data key under another one, so that what it encrypts need not be written again.
+    ///
+    /// # Errors
+    /// As [`WrappingKey::unwrap`].
+    pub fn rewrap(&self, cx: &Cx, wrapped: &str, other: &WrappingKey) -> Result<String> {
+        // Of no bytes there is no key.
+        if wrapped.is_empty() { Ok(String::new()) } else { other.wrap(cx, &self.open(wrapped)?) }
     }
 
     /// The data key that was kept so.
@@ -65,6 +84,10 @@ impl ProjectKey {
     /// # Errors
     /// Internal if it is of another project, or damaged.
     pub fn unwrap(&self, wrapped: &str) -> Result<DataKey> {
+        Ok(DataKey(key(&self.open(wrapped)?)?))
+    }
+
+    fn open(&self, wrapped: &str) -> Result<Vec<u8>> {
         let broken = || Error::internal("a data key does not unwrap");
         let bytes = BASE64.decode(wrapped).map_err(|_| broken())?;
         let (nonce, sealed) = bytes.split_first_chunk::<NONCE_LEN>().ok_or_else(broken)?;
@@ -73,7 +96,7 @@ impl ProjectKey {
             .0
             .open_in_place(Nonce::assume_unique_for_key(*nonce), Aad::from(WRAPPED), &mut sealed)
             .map_err(|_| broken())?;
-        Ok(DataKey(key(plain)?))
+        Ok(plain.to_vec())
     }
 }
 
@@ -114,7 +137,7 @@ impl DataKey {
 pub struct ProjectKeys {
     store: Store,
     master: Arc<MasterKey>,
-    known: Mutex<HashMap<String, Arc<ProjectKey>>>,
+    known: Mutex<HashMap<String, Arc<WrappingKey>>>,
 }
 
 fn purpose(project_id: &str) -> String {
@@ -128,7 +151,7 @@ impl ProjectKeys {
 
     /// # Errors
     /// Internal if the key does not open; 503 if a new one cannot be written down.
-    pub async fn of(&self, cx: &Cx, project_id: &str) -> Result<Arc<ProjectKey>> {
+    pub async fn of(&self, cx: &Cx, project_id: &str) -> Result<Arc<WrappingKey>> {
         if let Some(known) = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(project_id) {
             return Ok(known.clone());
         }
@@ -150,7 +173,7 @@ impl ProjectKeys {
             }
         };
         let opened = self.master.open(&purpose(project_id), &sealed)?;
-        let made = Arc::new(ProjectKey(key(opened.expose())?));
+        let made = Arc::new(WrappingKey(key(opened.expose())?));
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         Ok(known.entry(project_id.to_owned()).or_insert(made).clone())
     }
@@ -163,7 +186,7 @@ mod tests {
     #[test]
     fn frames_open_in_their_place_alone() {
         let cx = Cx::system();
-        let project = ProjectKey(key(&cx.bytes::<KEY>()).unwrap());
+        let project = WrappingKey(key(&cx.bytes::<KEY>()).unwrap());
         let (data, wrapped) = project.data_key(&cx).unwrap();
         let again = project.unwrap(&wrapped).unwrap();
         let mut bytes = b"some bytes".to_vec();
@@ -172,8 +195,11 @@ mod tests {
         for (frame, is_last, opens) in [(3, false, true), (3, true, false), (2, false, false)] {
             assert_eq!(again.open(frame, is_last, &mut bytes.clone()).is_ok(), opens, "{frame} {is_last}");
         }
-        let other = ProjectKey(key(&cx.bytes::<KEY>()).unwrap());
+        let other = WrappingKey(key(&cx.bytes::<KEY>()).unwrap());
         assert!(other.unwrap(&wrapped).is_err(), "of another project");
+        let moved = project.rewrap(&cx, &wrapped, &other).unwrap();
+        assert!(other.unwrap(&moved).unwrap().open(3, false, &mut bytes.clone()).is_ok());
+        assert!(other.rewrap(&cx, &wrapped, &project).is_err() && project.unwrap(&moved).is_err());
         assert!(project.unwrap("").is_err() && project.unwrap(&wrapped[1..]).is_err());
     }
 

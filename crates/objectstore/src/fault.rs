@@ -6,6 +6,9 @@ use s3s::{S3Error, S3ErrorCode};
 
 /// What S3 calls it; a cause of ours is logged and told to nobody.
 pub fn of(error: &Error) -> S3Error {
+    if error.kind() == Kind::OverQuota {
+        return named(crate::quotas::EXCEEDED, StatusCode::FORBIDDEN, error.message().to_owned());
+    }
     let code = match error.kind() {
         Kind::Unavailable => S3ErrorCode::ServiceUnavailable,
         Kind::RateLimited { .. } => S3ErrorCode::SlowDown,

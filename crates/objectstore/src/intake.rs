@@ -9,7 +9,7 @@ use md5::{Digest as _, Md5};
 use s3s::dto::StreamingBlob;
 use s3s::{S3Error, S3ErrorCode, S3Result, TrailingHeaders};
 
-use crate::crypt::{DataKey, FRAME, ProjectKey, TAG};
+use crate::crypt::{DataKey, FRAME, TAG, WrappingKey};
 use crate::fault;
 use crate::record::{Checksum, Piece};
 use crate::sums::{Claimed, Sum};
@@ -50,7 +50,7 @@ pub struct Sealer {
 impl Sealer {
     /// # Errors
     /// Internal if no key can be made.
-    pub fn new(cx: &Cx, store: &Store, project: &ProjectKey) -> hanse_core::Result<Sealer> {
+    pub fn new(cx: &Cx, store: &Store, project: &WrappingKey) -> hanse_core::Result<Sealer> {
         let (key, wrapped) = project.data_key(cx)?;
         Ok(Sealer { staging: store.stage(), key, wrapped, frame: Vec::new(), number: 0, size: 0 })
     }
@@ -105,7 +105,7 @@ impl Sealer {
 pub async fn take(
     cx: &Cx,
     store: &Store,
-    project: &ProjectKey,
+    project: &WrappingKey,
     body: Option<StreamingBlob>,
     claimed: &Claimed,
     trailers: Option<TrailingHeaders>,

@@ -8,6 +8,7 @@ mod conditions;
 mod copies;
 mod cors;
 mod crypt;
+mod customer;
 mod fault;
 mod front;
 mod intake;
@@ -19,6 +20,7 @@ mod offered;
 mod outgoing;
 pub mod ports;
 mod query;
+mod quotas;
 mod reads;
 mod record;
 mod server;
@@ -38,6 +40,7 @@ use hanse_store::Db;
 use hanse_web::CatalogEntry;
 
 use crate::crypt::ProjectKeys;
+use crate::quotas::Quotas;
 use crate::record::Bucket;
 
 pub use verbs::VERBS;
@@ -56,6 +59,7 @@ pub struct Deps {
     pub db: Db,
     pub store: Store,
     pub keys: Arc<dyn ports::Keys>,
+    pub limits: Arc<dyn ports::Limits>,
     pub master: Arc<MasterKey>,
 }
 
@@ -68,7 +72,7 @@ pub struct Settings {
     pub domain: Option<String>,
     /// The longest silence within a request's body.
     pub silence: Duration,
-    /// How many buckets a project may have. Source: S3 User Guide, "Bucket quotas".
+    /// How many buckets a project may have, unless it has a limit of its own. Source: S3 User Guide, "Bucket quotas".
     pub buckets: usize,
 }
 
@@ -93,6 +97,7 @@ struct Inner {
     store: Store,
     keys: Arc<dyn ports::Keys>,
     projects: ProjectKeys,
+    quotas: Quotas,
     settings: Settings,
 }
 
@@ -127,6 +132,7 @@ impl ObjectStore {
         settings.region = region(&settings.region);
         Ok(ObjectStore(Arc::new(Inner {
             projects: ProjectKeys::new(deps.store.clone(), deps.master),
+            quotas: Quotas::new(deps.limits),
             cx: deps.cx,
             db: deps.db,
             store: deps.store,

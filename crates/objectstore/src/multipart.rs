@@ -7,17 +7,18 @@ use s3s::dto;
 use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result};
 
 use crate::access::Decided;
-use crate::buckets::{add_usage, current, delete_parts, owner};
+use crate::buckets::{current, delete_parts, owner};
 use crate::conditions::{Conditions, time};
+use crate::customer::{self, given_key, show_encryption};
 use crate::fault::{self, error};
 use crate::intake::{Sealer, Taken};
 use crate::lists::{Wanted, common_prefixes, encoder, most, page};
-use crate::objects::{check_meta, encryption, meta, show_checksum, shown_type};
-use crate::offered::{self, Asked, asked};
+use crate::objects::{check_meta, meta, show_checksum, shown_type};
+use crate::offered::{self, asked};
 use crate::outgoing::Opener;
 use crate::record::{self, Bucket, Checksum, Part, Upload};
 use crate::sums::{Algorithm, Sum};
-use crate::{ObjectStore, keys};
+use crate::{ObjectStore, keys, quotas};
 
 /// Source: S3 User Guide, "Amazon S3 multipart upload limits".
 const PARTS_MAX: i32 = 10_000;
@@ -96,6 +97,7 @@ impl ObjectStore {
         offered::check(&asked!(&input))?;
         let meta = meta!(&input);
         check_meta(&meta)?;
+        let customer = given_key!(&input).read(&decided)?;
         let (algorithm, is_composite) =
             checksums(input.checksum_algorithm.as_ref(), input.checksum_type.as_ref())?;
         let bucket = decided.bucket()?.clone();
@@ -106,6 +108,7 @@ impl ObjectStore {
             meta,
             algorithm: algorithm.map(|algorithm| algorithm.name().to_owned()),
             is_composite,
+            customer: customer.as_ref().map(|customer| customer.proof(&decided)).transpose()?,
         };
         let place = keys::upload(&bucket.id, &input.key, &id);
         let is_there = self
@@ -123,15 +126,16 @@ impl ObjectStore {
         if !is_there {
             return Err(crate::access::no_such_bucket());
         }
-        Ok(S3Response::new(dto::CreateMultipartUploadOutput {
+        let mut output = dto::CreateMultipartUploadOutput {
             bucket: Some(input.bucket),
             key: Some(input.key),
             upload_id: Some(id),
-            server_side_encryption: encryption(),
             checksum_algorithm: input.checksum_algorithm,
             checksum_type: algorithm.map(|_| shown_type(is_composite)),
             ..Default::default()
-        }))
+        };
+        show_encryption!(&mut output, customer);
+        Ok(S3Response::new(output))
     }
 
     /// Whether there is such an upload, before its bytes are taken.
@@ -163,6 +167,8 @@ impl ObjectStore {
             checksum: taken.checksum,
         };
         let (kept, staged) = (part.clone(), taken.staged);
+        let quota =
+            self.quota(&decided.cx, &decided.project_id, 0).await.map_err(|error| fault::of(&error))?;
         let is_there = self
             .0
             .store
@@ -176,8 +182,14 @@ impl ObjectStore {
                     None => 0,
                 };
                 let payloads: Vec<_> = staged.map(|staged| change.attach(staged)).into_iter().collect();
-                add_usage(change, &bucket.project_id, 0, i128::from(kept.piece.size) - i128::from(before))?;
+                quotas::count(
+                    change,
+                    &bucket.project_id,
+                    0,
+                    i128::from(kept.piece.size) - i128::from(before),
+                )?;
                 change.put(&place, record::to_json(&kept)?, &payloads)?;
+                quotas::check_change(change, &bucket.project_id, &quota)?;
                 Ok(true)
             })
             .await
@@ -191,9 +203,10 @@ impl ObjectStore {
         decided: Decided,
     ) -> S3Result<S3Response<dto::UploadPartOutput>> {
         let input = request.input;
-        offered::check(&Asked { customer_key: input.sse_customer_algorithm.is_some(), ..Asked::default() })?;
         check_number(input.part_number)?;
         let upload = self.check_upload(decided.bucket()?, &input.key, &input.upload_id)?;
+        let customer = given_key!(&input).read(&decided)?;
+        customer::check(upload.customer.as_deref(), customer.as_ref())?;
         let mut claimed = self.claimed(&request.headers)?;
         if let Some(algorithm) = upload.algorithm.as_deref().and_then(Algorithm::named) {
             if let Some(other) = claimed.algorithms().into_iter().find(|given| *given != algorithm) {
@@ -205,13 +218,12 @@ impl ObjectStore {
             }
             claimed.asked = Some(algorithm);
         }
-        let taken = self.take(&decided, input.body, &claimed, request.trailing_headers).await?;
+        let taken =
+            self.take(&decided, input.body, &claimed, request.trailing_headers, customer.as_ref()).await?;
         let part = self.put_part(&decided, input.key, input.upload_id, input.part_number, taken).await?;
-        let mut output = dto::UploadPartOutput {
-            e_tag: Some(dto::ETag::Strong(part.etag)),
-            server_side_encryption: encryption(),
-            ..Default::default()
-        };
+        let mut output =
+            dto::UploadPartOutput { e_tag: Some(dto::ETag::Strong(part.etag)), ..Default::default() };
+        show_encryption!(&mut output, customer);
         show_checksum!(&mut output, &part.checksum);
         Ok(S3Response::new(output))
     }
@@ -222,9 +234,8 @@ impl ObjectStore {
         decided: Decided,
     ) -> S3Result<S3Response<dto::UploadPartCopyOutput>> {
         let input = request.input;
-        let customer_key =
-            input.sse_customer_algorithm.is_some() || input.copy_source_sse_customer_algorithm.is_some();
-        offered::check(&Asked { customer_key, ..Asked::default() })?;
+        let (customer, source_customer) = (given_key!(&input), given_key!(source & input));
+        let (customer, source_customer) = (customer.read(&decided)?, source_customer.read(&decided)?);
         check_number(input.part_number)?;
         let (source, source_key, version) =
             self.source(&decided, &input.copy_source, input.expected_source_bucket_owner.as_deref())?;
@@ -237,6 +248,8 @@ impl ObjectStore {
             if_modified_since: input.copy_source_if_modified_since,
             if_unmodified_since: input.copy_source_if_unmodified_since,
         };
+        customer::check(upload.customer.as_deref(), customer.as_ref())?;
+        customer::check(found.object.rest.customer.as_deref(), source_customer.as_ref())?;
         demands.check_source(&found.object.head)?;
         let size = found.object.head.size;
         let range = match input.copy_source_range.as_deref() {
@@ -247,10 +260,12 @@ impl ObjectStore {
             return Err(error(S3ErrorCode::EntityTooLarge, "A part has at most 5 GiB."));
         }
         let algorithm = upload.algorithm.as_deref().and_then(Algorithm::named);
+        let key = self.wrapping(&decided, &decided.project_id, customer.as_ref()).await?;
+        let source_key = self.wrapping(&decided, &source.project_id, source_customer.as_ref()).await?;
         let copy = async || -> Result<Taken> {
-            let project = self.0.projects.of(&decided.cx, &decided.project_id).await?;
-            let mut opener = Opener::new(view, &project, &found.object.rest.pieces, &found.payloads, range)?;
-            let mut sealer = Sealer::new(&decided.cx, &self.0.store, &project)?;
+            let mut opener =
+                Opener::new(view, &source_key, &found.object.rest.pieces, &found.payloads, range)?;
+            let mut sealer = Sealer::new(&decided.cx, &self.0.store, &key)?;
             let (mut md5, mut sum) = (Md5::new(), algorithm.map(Sum::new));
             while let Some(bytes) = opener.next().await? {
                 md5.update(&bytes);
@@ -265,7 +280,8 @@ impl ObjectStore {
                 value: sum.finish(),
                 is_composite: false,
             });
-            Ok(Taken { piece, staged, md5: md5.finalize().into(), checksum })
+            let md5 = if customer.is_some() { decided.cx.bytes() } else { md5.finalize().into() };
+            Ok(Taken { piece, staged, md5, checksum })
         };
         let taken = copy().await.map_err(|error| fault::of(&error))?;
         let part = self.put_part(&decided, input.key, input.upload_id, input.part_number, taken).await?;
@@ -275,11 +291,9 @@ impl ObjectStore {
             ..Default::default()
         };
         show_checksum!(&mut result, &part.checksum);
-        Ok(S3Response::new(dto::UploadPartCopyOutput {
-            copy_part_result: Some(result),
-            server_side_encryption: encryption(),
-            ..Default::default()
-        }))
+        let mut output = dto::UploadPartCopyOutput { copy_part_result: Some(result), ..Default::default() };
+        show_encryption!(&mut output, customer);
+        Ok(S3Response::new(output))
     }
 
     pub(crate) async fn abort_upload(
@@ -299,7 +313,7 @@ impl ObjectStore {
                     return Ok(false);
                 }
                 let freed = delete_parts(change, &input.upload_id)?;
-                add_usage(change, &bucket.project_id, 0, -i128::from(freed))?;
+                quotas::count(change, &bucket.project_id, 0, -i128::from(freed))?;
                 change.delete(&keys::upload(&bucket.id, &input.key, &input.upload_id))?;
                 Ok(true)
             })

@@ -4,17 +4,19 @@ use hanse_core::Result;
 use hanse_logstore::{Change, PayloadId, Record};
 use http::HeaderMap;
 use s3s::dto::{self, ETag, StreamingBlob};
+use s3s::stream::ByteStream as _;
 use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result, TrailingHeaders};
 
 use crate::access::{Decided, no_such_bucket};
-use crate::buckets::{add_usage, current};
+use crate::buckets::current;
 use crate::conditions::Conditions;
+use crate::customer::{CustomerKey, given_key, show_encryption};
 use crate::fault::{self, error};
 use crate::intake::{self, Taken};
 use crate::offered::asked;
 use crate::record::{Bucket, Checksum, Head, Meta, Object, Rest};
 use crate::sums::{Algorithm, Claimed};
-use crate::{ObjectStore, keys, offered, versions};
+use crate::{ObjectStore, keys, offered, quotas, versions};
 
 /// Of user metadata, in bytes. Source: S3 User Guide, "Working with object metadata".
 const USER_META_MAX: usize = 2048;
@@ -146,7 +148,7 @@ pub fn put(
         return Ok(Put::Refused(refused));
     }
     object.head.version = versions::make_room(change, &bucket, key, old, version)?;
-    add_usage(change, &bucket.project_id, 1, i128::from(object.head.size))?;
+    quotas::count(change, &bucket.project_id, 1, i128::from(object.head.size))?;
     change.put(&place, object.encode()?, payloads)?;
     Ok(Put::Done)
 }
@@ -197,6 +199,7 @@ pub struct Incoming {
     pub conditions: Conditions,
     pub headers: HeaderMap,
     pub trailers: Option<TrailingHeaders>,
+    pub customer: Option<CustomerKey>,
 }
 
 impl ObjectStore {
@@ -221,17 +224,27 @@ impl ObjectStore {
         body: Option<StreamingBlob>,
         claimed: &Claimed,
         trailers: Option<TrailingHeaders>,
+        customer: Option<&CustomerKey>,
     ) -> S3Result<Taken> {
-        let project =
-            self.0.projects.of(&decided.cx, &decided.project_id).await.map_err(|e| fault::of(&e))?;
-        intake::take(&decided.cx, &self.0.store, &project, body, claimed, trailers).await
+        let key = self.wrapping(decided, &decided.project_id, customer).await?;
+        let length = body.as_ref().map(|body| body.remaining_length().exact());
+        let length = length.flatten().and_then(|length| u64::try_from(length).ok()).unwrap_or(0);
+        // Before it is sent, so that nobody sends gigabytes for nothing.
+        self.quota(&decided.cx, &decided.project_id, length).await.map_err(|error| fault::of(&error))?;
+        let mut taken = intake::take(&decided.cx, &self.0.store, &key, body, claimed, trailers).await?;
+        if customer.is_some() {
+            // Lists show it to those who have no key: it must not tell what is within.
+            taken.md5 = decided.cx.bytes();
+        }
+        Ok(taken)
     }
 
     pub(crate) async fn put(&self, decided: &Decided, incoming: Incoming) -> S3Result<Object> {
         let bucket = decided.bucket()?.clone();
         check_meta(&incoming.meta)?;
         let claimed = self.claimed(&incoming.headers)?;
-        let taken = self.take(decided, incoming.body, &claimed, incoming.trailers).await?;
+        let customer = incoming.customer.as_ref();
+        let taken = self.take(decided, incoming.body, &claimed, incoming.trailers, customer).await?;
         let object = Object {
             head: Head {
                 modified_at: decided.cx.now(),
@@ -245,10 +258,13 @@ impl ObjectStore {
                 pieces: vec![taken.piece],
                 is_multipart: false,
                 checksum: taken.checksum,
+                customer: customer.map(|customer| customer.proof(decided)).transpose()?,
             },
         };
         let (key, conditions, version) = (incoming.key, incoming.conditions, versions::new_id(&decided.cx));
         let (mut object, staged) = (object, taken.staged);
+        let quota =
+            self.quota(&decided.cx, &decided.project_id, 0).await.map_err(|error| fault::of(&error))?;
         let (done, object) = self
             .0
             .store
@@ -256,6 +272,7 @@ impl ObjectStore {
                 let payloads: Vec<PayloadId> =
                     staged.map(|staged| change.attach(staged)).into_iter().collect();
                 let done = put(change, &bucket, &key, &mut object, &payloads, &conditions, &version)?;
+                quotas::check_change(change, &bucket.project_id, &quota)?;
                 Ok((done, object))
             })
             .await
@@ -271,6 +288,7 @@ impl ObjectStore {
     ) -> S3Result<S3Response<dto::PutObjectOutput>> {
         let input = request.input;
         offered::check(&asked!(&input))?;
+        let customer = given_key!(&input).read(&decided)?;
         let mut headers = request.headers;
         if request.method == http::Method::POST {
             claims_of_form(&input, &mut headers);
@@ -286,15 +304,16 @@ impl ObjectStore {
             body: input.body,
             headers,
             trailers: request.trailing_headers,
+            customer: customer.clone(),
         };
         let object = self.put(&decided, incoming).await?;
         let mut output = dto::PutObjectOutput {
             e_tag: Some(etag(&object.head)),
             version_id: object.head.version.clone(),
-            server_side_encryption: encryption(),
             checksum_type: object.rest.checksum.as_ref().map(checksum_type),
             ..Default::default()
         };
+        show_encryption!(&mut output, customer);
         show_checksum!(&mut output, &object.rest.checksum);
         Ok(S3Response::new(output))
     }

@@ -12,9 +12,8 @@ pub struct Asked<'a> {
     pub grants: bool,
     /// `x-amz-server-side-encryption`.
     pub encryption: Option<&'a str>,
-    /// A key of a key manager, or of the client's own.
+    /// A key of a key manager.
     pub manager_key: bool,
-    pub customer_key: bool,
     pub lock: bool,
     pub storage_class: Option<&'a str>,
     pub redirection: bool,
@@ -35,7 +34,6 @@ macro_rules! asked {
             grants: grants.contains(&true),
             encryption: input.server_side_encryption.as_ref().map(s3s::dto::ServerSideEncryption::as_str),
             manager_key: input.ssekms_key_id.is_some() || input.ssekms_encryption_context.is_some(),
-            customer_key: input.sse_customer_algorithm.is_some() || input.sse_customer_key.is_some(),
             lock: input.object_lock_mode.is_some()
                 || input.object_lock_legal_hold_status.is_some()
                 || input.object_lock_retain_until_date.is_some(),
@@ -53,9 +51,6 @@ pub fn check(asked: &Asked<'_>) -> S3Result<()> {
     check_acl(asked.acl)?;
     if asked.grants {
         return Err(error(S3ErrorCode::AccessControlListNotSupported, "The bucket does not allow ACLs"));
-    }
-    if asked.customer_key {
-        return missing("Encryption with a key of the client's own");
     }
     if asked.lock {
         return missing("Object lock");

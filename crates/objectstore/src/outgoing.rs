@@ -14,7 +14,7 @@ use s3s::StdError;
 use s3s::dto::StreamingBlob;
 use s3s::stream::{ByteStream, RemainingLength};
 
-use crate::crypt::{DataKey, FRAME, ProjectKey, SEALED, sealed_len};
+use crate::crypt::{DataKey, FRAME, SEALED, WrappingKey, sealed_len};
 use crate::record::Piece;
 
 /// What is read in one go, so that it leaves together with the head of the answer.
@@ -40,7 +40,7 @@ impl Opener {
     /// Internal if a key does not unwrap, or pieces and payloads do not fit together.
     pub fn new(
         view: View,
-        project: &ProjectKey,
+        project: &WrappingKey,
         pieces: &[Piece],
         payloads: &[PayloadId],
         range: Range<u64>,

@@ -19,3 +19,21 @@ pub trait Keys: Send + Sync {
     /// 503 if that cannot be told now.
     async fn find(&self, cx: &Cx, access: &str) -> Result<Option<Key>>;
 }
+
+/// What a project may have; `None` is without limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Quota {
+    pub buckets: Option<u64>,
+    /// Versions and delete markers are objects, too.
+    pub objects: Option<u64>,
+    /// Of objects and of parts of uploads, before encryption.
+    pub bytes: Option<u64>,
+}
+
+/// What projects may have: identity's limits.
+#[async_trait]
+pub trait Limits: Send + Sync {
+    /// # Errors
+    /// If they cannot be read.
+    async fn of(&self, cx: &Cx, project_id: &str) -> Result<Quota>;
+}

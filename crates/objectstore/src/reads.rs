@@ -10,6 +10,7 @@ use s3s::{S3ErrorCode, S3Request, S3Response, S3Result};
 use crate::ObjectStore;
 use crate::access::Decided;
 use crate::conditions::Conditions;
+use crate::customer::{self, CustomerKey, given_key, show_encryption};
 use crate::fault::{self, error};
 use crate::objects::{Found, show_checksum};
 use crate::outgoing::{self, Opener};
@@ -23,13 +24,13 @@ struct Wanted<'r> {
     conditions: Conditions,
     range: Option<&'r dto::Range>,
     part: Option<i32>,
-    /// Whether it brings a key to decrypt with.
-    customer_key: bool,
+    /// The key that it brings to decrypt with.
+    customer: Option<CustomerKey>,
 }
 
 /// Takes that out of an input of GetObject or HeadObject.
 macro_rules! wanted {
-    ($input:expr) => {{
+    ($input:expr, $decided:expr) => {{
         let input = $input;
         Wanted {
             key: &input.key,
@@ -42,7 +43,7 @@ macro_rules! wanted {
             },
             range: input.range.as_ref(),
             part: input.part_number,
-            customer_key: input.sse_customer_algorithm.is_some() || input.sse_customer_key.is_some(),
+            customer: given_key!(input).read($decided)?,
         }
     }};
 }
@@ -54,6 +55,7 @@ struct Looked {
     found: Found,
     /// The bytes that are wanted; `None` for all of them.
     range: Option<Range<u64>>,
+    customer: Option<CustomerKey>,
 }
 
 impl Looked {
@@ -90,7 +92,7 @@ macro_rules! show {
         output.e_tag = Some(crate::objects::etag(head));
         output.last_modified = Some(crate::conditions::time(head.modified_at));
         output.version_id = versions::shown(&looked.bucket, head);
-        output.server_side_encryption = crate::objects::encryption();
+        show_encryption!(&mut *output, looked.customer);
         output.parts_count = input
             .part_number
             .filter(|_| rest.is_multipart)
@@ -112,19 +114,14 @@ macro_rules! show {
 }
 
 impl ObjectStore {
-    fn look(&self, decided: &Decided, wanted: &Wanted<'_>) -> S3Result<Looked> {
+    fn look(&self, decided: &Decided, wanted: Wanted<'_>) -> S3Result<Looked> {
         let view = self.0.store.view().map_err(|error| fault::of(&error))?;
         let bucket = decided.bucket()?.clone();
         let found = self.find(&view, &bucket, wanted.key, wanted.version)?;
-        if wanted.customer_key {
-            return Err(error(
-                S3ErrorCode::InvalidRequest,
-                "The encryption parameters are not applicable to this object.",
-            ));
-        }
+        customer::check(found.object.rest.customer.as_deref(), wanted.customer.as_ref())?;
         wanted.conditions.check_read(&found.object.head)?;
         let range = range(&found.object, wanted.range, wanted.part)?;
-        Ok(Looked { view, bucket, found, range })
+        Ok(Looked { view, bucket, found, range, customer: wanted.customer })
     }
 
     pub(crate) async fn get_object(
@@ -133,12 +130,11 @@ impl ObjectStore {
         decided: Decided,
     ) -> S3Result<S3Response<dto::GetObjectOutput>> {
         let input = request.input;
-        let looked = self.look(&decided, &wanted!(&input))?;
-        let project =
-            self.0.projects.of(&decided.cx, &decided.project_id).await.map_err(|e| fault::of(&e))?;
+        let looked = self.look(&decided, wanted!(&input, &decided))?;
+        let key = self.wrapping(&decided, &decided.project_id, looked.customer.as_ref()).await?;
         let (bytes, pieces) = (looked.bytes(), &looked.object().rest.pieces);
         let length = bytes.end - bytes.start;
-        let body = match Opener::new(looked.view.clone(), &project, pieces, &looked.found.payloads, bytes) {
+        let body = match Opener::new(looked.view.clone(), &key, pieces, &looked.found.payloads, bytes) {
             Ok(opener) => outgoing::body(opener, length).await,
             Err(error) => Err(error),
         };
@@ -165,7 +161,7 @@ impl ObjectStore {
         input: &dto::HeadObjectInput,
         decided: &Decided,
     ) -> S3Result<S3Response<dto::HeadObjectOutput>> {
-        let looked = self.look(decided, &wanted!(input))?;
+        let looked = self.look(decided, wanted!(input, decided))?;
         let mut output = dto::HeadObjectOutput::default();
         show!(output, &looked, input);
         Ok(looked.response(output))

@@ -119,6 +119,9 @@ pub struct Rest {
     pub is_multipart: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub checksum: Option<Checksum>,
+    /// Of an object that was written with a key of the client's: what tells whether a key is that one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub customer: Option<String>,
 }
 
 /// What lists show of an object.
@@ -226,6 +229,9 @@ pub struct Upload {
     pub algorithm: Option<String>,
     #[serde(default)]
     pub is_composite: bool,
+    /// As in [`Rest`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub customer: Option<String>,
 }
 
 /// A part of an upload.
@@ -282,6 +288,7 @@ mod tests {
                 pieces: vec![Piece { size: 5, key: "k".to_owned(), checksum: None }],
                 is_multipart: true,
                 checksum: None,
+                customer: None,
             },
         };
         let value = object.encode().unwrap();

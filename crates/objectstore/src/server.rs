@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::Bytes;
 use hanse_web::{Lingering, Listener};
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
 use http_body::{Body, Frame, SizeHint};
@@ -19,6 +20,7 @@ use s3s::{HttpResponse, S3Error, S3ErrorCode, S3Result};
 use tokio_util::sync::CancellationToken;
 use tower_http::timeout::TimeoutBody;
 
+use crate::access::Tls;
 use crate::{ObjectStore, fault, front};
 
 /// No request takes longer: 5 GiB at half a megabit in a second.
@@ -62,8 +64,12 @@ impl ObjectStore {
     /// Serves until `stop` is cancelled.
     pub async fn serve(self, listener: Listener, stop: CancellationToken) {
         let service = Arc::new(self.s3());
-        let answer = move |request, peer| {
+        let is_tls = listener.is_tls();
+        let answer = move |mut request: Request<Incoming>, peer| {
             let (store, service) = (self.clone(), service.clone());
+            if is_tls {
+                request.extensions_mut().insert(Tls);
+            }
             async move { store.answer(&service, peer, request).await }
         };
         listener.serve(answer, stop).await;
@@ -95,11 +101,16 @@ impl ObjectStore {
             drop((!awaits_word).then(|| Lingering::new(body, silence)));
             refusal(error, &id)
         } else {
+            let (left, is_asked_for) = (body.size_hint().exact(), has_word.clone());
             let body = if awaits_word {
-                let body = Watched { body, is_asked_for: has_word.clone() };
-                s3s::Body::http_body_unsync(TimeoutBody::new(silence, body))
+                s3s::Body::http_body_unsync(Known {
+                    body: Box::pin(TimeoutBody::new(silence, body)),
+                    left,
+                    is_asked_for,
+                })
             } else {
-                s3s::Body::http_body_unsync(TimeoutBody::new(silence, Lingering::new(body, silence)))
+                let body = Box::pin(TimeoutBody::new(silence, Lingering::new(body, silence)));
+                s3s::Body::http_body_unsync(Known { body, left, is_asked_for })
             };
             match service.call(Request::from_parts(parts, body)).await {
                 Ok(answer) => answer,
@@ -156,29 +167,37 @@ fn finish(answer: &mut HttpResponse, id: &str, is_head: bool) {
     headers.insert(header::SERVER, HeaderValue::from_static("hanse"));
 }
 
-/// A body of which is known whether it was asked for.
-struct Watched<B> {
+/// A body of which is known whether it was asked for, and how long it is: what limits its time does not tell that.
+struct Known<B> {
     body: B,
+    /// Bytes; `None` if the client did not say.
+    left: Option<u64>,
     is_asked_for: Arc<AtomicBool>,
 }
 
-impl<B: Body + Unpin> Body for Watched<B> {
-    type Data = B::Data;
+impl<B: Body<Data = Bytes>> Body for Known<Pin<Box<B>>> {
+    type Data = Bytes;
     type Error = B::Error;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<std::result::Result<Frame<B::Data>, B::Error>>> {
+    ) -> Poll<Option<std::result::Result<Frame<Bytes>, B::Error>>> {
         self.is_asked_for.store(true, Relaxed);
-        Pin::new(&mut self.body).poll_frame(context)
+        let frame = std::task::ready!(self.body.as_mut().poll_frame(context));
+        if let Some(Ok(frame)) = &frame
+            && let (Some(left), Some(data)) = (&mut self.left, frame.data_ref())
+        {
+            *left = left.saturating_sub(data.len() as u64);
+        }
+        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.left == Some(0)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        self.left.map_or_else(SizeHint::new, SizeHint::with_exact)
     }
 }

@@ -12,13 +12,13 @@ use s3s::dto;
 use s3s::{S3Error, S3ErrorCode, S3Response, S3Result};
 
 use crate::access::{Decided, no_such_bucket};
-use crate::buckets::{add_usage, current, owner};
+use crate::buckets::{current, owner};
 use crate::conditions::{Conditions, time};
 use crate::fault::{self, error};
 use crate::lists::{common_prefixes, encoder, most};
 use crate::objects::{etag, no_such_key};
 use crate::record::{Bucket, Head, Object, Rest, Versioning};
-use crate::{ObjectStore, keys};
+use crate::{ObjectStore, keys, quotas};
 
 /// How the version without an id is called.
 pub const NULL: &str = "null";
@@ -80,7 +80,7 @@ pub fn make_room(
     id: &str,
 ) -> Result<Option<String>> {
     let keeps_nothing = |change: &mut Change<'_>, head: &Head| {
-        add_usage(change, &bucket.project_id, -1, -i128::from(head.size))
+        quotas::count(change, &bucket.project_id, -1, -i128::from(head.size))
     };
     match bucket.versioning {
         Versioning::Off => {
@@ -163,7 +163,7 @@ pub fn delete(
     }
     if bucket.versioning.is_off() {
         if let Some((_, head)) = &old {
-            add_usage(change, &bucket.project_id, -1, -i128::from(head.size))?;
+            quotas::count(change, &bucket.project_id, -1, -i128::from(head.size))?;
             change.delete(&seat)?;
         }
         return Ok(Ok(Deleted::default()));
@@ -171,7 +171,7 @@ pub fn delete(
     let version = make_room(change, &bucket, key, old, id)?;
     let head = Head { modified_at: now, size: 0, etag: String::new(), version, is_marker: true };
     let deleted = Deleted { version: Some(name(&head)), is_marker: true };
-    add_usage(change, &bucket.project_id, 1, 0)?;
+    quotas::count(change, &bucket.project_id, 1, 0)?;
     change.put(&seat, Object { head, rest: Rest::default() }.encode()?, &[])?;
     Ok(Ok(deleted))
 }
@@ -192,7 +192,7 @@ fn delete_version(
         }))
     };
     if let Some(head) = current.filter(|head| name(head) == version) {
-        add_usage(change, &bucket.project_id, -1, -i128::from(head.size))?;
+        quotas::count(change, &bucket.project_id, -1, -i128::from(head.size))?;
         let newest = change.scan_prefix(&keys::versions(&bucket.id, key))?.next().transpose()?;
         match newest {
             Some((at, record)) => {
@@ -219,7 +219,7 @@ fn delete_version(
     let Some((at, head)) = found else {
         return Ok(Ok(Deleted { version: Some(version.to_owned()), is_marker: false }));
     };
-    add_usage(change, &bucket.project_id, -1, -i128::from(head.size))?;
+    quotas::count(change, &bucket.project_id, -1, -i128::from(head.size))?;
     change.delete(&at)?;
     done(&head)
 }

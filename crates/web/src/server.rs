@@ -90,6 +90,10 @@ impl Listener {
         self.socket.local_addr().context("cannot read the address of the listener")
     }
 
+    pub fn is_tls(&self) -> bool {
+        self.tls.is_some()
+    }
+
     /// Serves until `stop` is cancelled; then running requests have ten seconds to end.
     pub async fn run(self, router: Router, stop: CancellationToken) {
         let router = router

@@ -4,12 +4,12 @@ mod compute_images;
 mod compute_networks;
 mod compute_volumes;
 mod image_store;
-mod objectstore_keys;
+mod objectstore_identity;
 mod volume_servers;
 
 pub use compute_images::ImageService;
 pub use compute_networks::NetworkService;
 pub use compute_volumes::VolumeService;
 pub use image_store::NodeStore;
-pub use objectstore_keys::AccessKeys;
+pub use objectstore_identity::KeysAndLimits;
 pub use volume_servers::ServerService;

@@ -266,7 +266,11 @@ impl Client {
         for (name, value) in headers {
             text.push_str(&format!("{name}: {value}\r\n"));
         }
-        text.push_str(&format!("content-length: {}\r\nconnection: close\r\n\r\n", request.body.len()));
+        // As clients do: what has no body says nothing of one.
+        if !request.body.is_empty() || ["PUT", "POST"].contains(&request.method.as_str()) {
+            text.push_str(&format!("content-length: {}\r\n", request.body.len()));
+        }
+        text.push_str("connection: close\r\n\r\n");
         let mut bytes = text.into_bytes();
         bytes.extend(&request.body);
         self.bytes(&bytes, request.method == "HEAD").await

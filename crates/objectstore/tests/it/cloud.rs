@@ -9,11 +9,11 @@ use async_trait::async_trait;
 use hanse_core::{Cx, Result, Secret};
 use hanse_crypto::MasterKey;
 use hanse_logstore::{Options, Store};
-use hanse_objectstore::ports::{Key, Keys};
+use hanse_objectstore::ports::{Key, Keys, Limits, Quota};
 use hanse_objectstore::{Deps, ObjectStore, Settings};
 use hanse_policy::{Caller, DomainRef, ProjectRef, Role, TokenScope};
 use hanse_store::Db;
-use hanse_web::{Limits, Listener, Metrics};
+use hanse_web::{Listener, Metrics};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -25,7 +25,10 @@ pub const DOMAIN: &str = "s3.test";
 
 /// Who has which key: `<role>-<project>`, with the role and those that it implies.
 #[derive(Default)]
-pub struct TestKeys(Mutex<BTreeMap<String, Caller>>);
+pub struct TestKeys {
+    callers: Mutex<BTreeMap<String, Caller>>,
+    quotas: Mutex<BTreeMap<String, Quota>>,
+}
 
 pub fn secret(access: &str) -> String {
     format!("the secret of {access}")
@@ -60,19 +63,31 @@ impl TestKeys {
     }
 
     pub fn give(&self, access: &str, roles: &[&str], project: &str) {
-        self.0.lock().unwrap().insert(access.to_owned(), caller(roles, project));
+        self.callers.lock().unwrap().insert(access.to_owned(), caller(roles, project));
+    }
+
+    pub fn limit(&self, project: &str, quota: Quota) {
+        self.quotas.lock().unwrap().insert(project.to_owned(), quota);
     }
 
     pub fn take(&self, access: &str) {
-        self.0.lock().unwrap().remove(access);
+        self.callers.lock().unwrap().remove(access);
     }
 }
 
 #[async_trait]
 impl Keys for TestKeys {
     async fn find(&self, _: &Cx, access: &str) -> Result<Option<Key>> {
-        let found = self.0.lock().unwrap().get(access).cloned();
+        let found = self.callers.lock().unwrap().get(access).cloned();
         Ok(found.map(|caller| Key { secret: Secret::new(secret(access)), caller }))
+    }
+}
+
+/// Limits are those that a test sets.
+#[async_trait]
+impl Limits for TestKeys {
+    async fn of(&self, _: &Cx, project_id: &str) -> Result<Quota> {
+        Ok(self.quotas.lock().unwrap().get(project_id).copied().unwrap_or_default())
     }
 }
 
@@ -99,12 +114,15 @@ impl Cloud {
         let db = Db::sqlite(&cx, &path("state.db"), &[hanse_store::MIGRATIONS]).await.unwrap();
         let master = Arc::new(MasterKey::load_or_create(&path("master.key"), &cx).unwrap());
         let keys = Arc::new(TestKeys::new());
-        let deps = Deps { cx, db: db.clone(), store: store.clone(), keys: keys.clone(), master };
+        let (keys_port, limits) = (keys.clone(), keys.clone());
+        let deps = Deps { cx, db: db.clone(), store: store.clone(), keys: keys_port, limits, master };
         let settings = Settings { domain: Some(DOMAIN.to_owned()), ..Settings::default() };
         let service = ObjectStore::new(deps, settings).unwrap();
         let anywhere = "127.0.0.1:0".parse().unwrap();
         let listener =
-            Listener::bind(anywhere, "listen", None, Limits::default(), Metrics::default()).await.unwrap();
+            Listener::bind(anywhere, "listen", None, hanse_web::Limits::default(), Metrics::default())
+                .await
+                .unwrap();
         let (address, stop) = (listener.address().unwrap(), CancellationToken::new());
         let running = tokio::spawn(service.serve(listener, stop.clone()));
         Cloud { address, keys, store, db, directory, stop, running }

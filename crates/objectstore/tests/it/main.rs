@@ -4,8 +4,10 @@
 mod access;
 mod client;
 mod cloud;
+mod customer;
 mod lists;
 mod multipart;
 mod objects;
+mod quotas;
 mod strange;
 mod versions;

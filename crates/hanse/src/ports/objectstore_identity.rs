@@ -1,0 +1,27 @@
+//! What object storage asks of identity.
+
+use async_trait::async_trait;
+use hanse_core::{Cx, Result};
+use hanse_identity::Identity;
+use hanse_objectstore::ports::{Key, Keys, Limits, Quota};
+
+/// Access keys are EC2 credentials, limits are the unified limits of the service `s3`.
+pub struct KeysAndLimits(pub Identity);
+
+#[async_trait]
+impl Keys for KeysAndLimits {
+    async fn find(&self, cx: &Cx, access: &str) -> Result<Option<Key>> {
+        let found = self.0.access_key(cx, access).await?;
+        Ok(found.map(|key| Key { secret: key.secret, caller: key.caller }))
+    }
+}
+
+#[async_trait]
+impl Limits for KeysAndLimits {
+    async fn of(&self, _: &Cx, project_id: &str) -> Result<Quota> {
+        let limits = self.0.limits("s3", project_id).await?;
+        // -1 is without limit.
+        let limit = |name: &str| limits.get(name).and_then(|limit| u64::try_from(*limit).ok());
+        Ok(Quota { buckets: limit("buckets"), objects: limit("objects"), bytes: limit("bytes") })
+    }
+}
