@@ -14,6 +14,7 @@ mod lists;
 mod multipart;
 mod objects;
 mod outgoing;
+mod policy;
 pub mod ports;
 mod record;
 mod server;
