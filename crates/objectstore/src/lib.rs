@@ -18,6 +18,7 @@ mod multipart;
 mod objects;
 mod offered;
 mod outgoing;
+mod policy;
 pub mod ports;
 mod query;
 mod quotas;
