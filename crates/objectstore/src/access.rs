@@ -1,5 +1,9 @@
 //! Who may do what: the one place where that is decided, for every operation, before anything is read of the request's
 //! body. What is not named here is refused.
+//!
+//! A role in the project that owns the bucket lets in; a policy of the bucket lets in others, and keeps out whom it denies.
+//! From another project both are needed, as in S3: the policy's permission, and a role there that allows as much. What
+//! rules the bucket itself is for its project alone.
 
 use std::sync::Arc;
 
@@ -12,7 +16,9 @@ use s3s::path::S3Path;
 use s3s::{S3Error, S3ErrorCode, S3Result, s3_error};
 
 use crate::ObjectStore;
+use crate::facts::{Facts, Tags};
 use crate::fault;
+use crate::policy::{Decision, Policy, Principal, Request, Resource, actions};
 use crate::record::Bucket;
 use crate::verbs::{
     CREATE_BUCKET, DELETE_BUCKET, DELETE_OBJECT, GET_OBJECT, LIST_BUCKETS, PUT_OBJECT, SHOW_BUCKET,
@@ -23,18 +29,36 @@ use crate::verbs::{
 #[derive(Clone, Copy)]
 pub struct Tls;
 
+/// Who asks, and how.
+#[derive(Clone)]
+pub struct Asker {
+    pub cx: Cx,
+    /// `None` for a request that nobody signed.
+    pub caller: Option<Arc<Caller>>,
+    /// Whether the request came over TLS.
+    pub is_tls: bool,
+    /// For policies; `None` if none has a say.
+    pub facts: Option<Arc<Facts>>,
+}
+
 /// What was decided of a request; operations take it from there.
 #[derive(Clone)]
 pub struct Decided {
+    pub asker: Asker,
     pub cx: Cx,
-    pub caller: Arc<Caller>,
+    /// The project that has the bucket, or if there is none the caller's.
     pub project_id: String,
     pub verb: Verb,
     /// Whether the request came over TLS.
     pub is_tls: bool,
     /// The bucket of the path, if it names one that is there.
     pub bucket: Option<Arc<Bucket>>,
+    /// Whether the caller may not know which objects there are. Source: S3 API Reference, GetObject, "Permissions".
+    pub hides_missing: bool,
 }
+
+/// An object that a request is about: its key, and its version if one is named.
+pub type Named<'n> = (&'n str, Option<&'n str>);
 
 impl Decided {
     /// The right to change what the request names, for the audit trail.
@@ -43,7 +67,8 @@ impl Decided {
     /// 403, which cannot be: it was decided before.
     pub fn grant(&self, target: &str) -> S3Result<Grant> {
         let target = Target::new(target).in_project(&self.project_id);
-        self.caller.authorize(&self.cx, self.verb, target).map_err(|error| fault::of(&error))
+        let caller = self.asker.caller.as_ref().ok_or_else(denied)?;
+        caller.authorize(&self.cx, self.verb, target).map_err(|error| fault::of(&error))
     }
 
     /// The bucket of the request.
@@ -52,6 +77,11 @@ impl Decided {
     /// `NoSuchBucket`.
     pub fn bucket(&self) -> S3Result<&Arc<Bucket>> {
         self.bucket.as_ref().ok_or_else(no_such_bucket)
+    }
+
+    /// What the caller gets for an object that is not there.
+    pub fn missing(&self, error: S3Error) -> S3Error {
+        if self.hides_missing { denied() } else { error }
     }
 }
 
@@ -72,37 +102,58 @@ pub fn expect_owner(expected: Option<&str>, bucket: &Bucket) -> S3Result<()> {
     if expected.is_none_or(|expected| expected == bucket.project_id) { Ok(()) } else { Err(denied()) }
 }
 
+/// For whom an operation is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum For {
+    /// Also for those whom the bucket's policy lets in.
+    Anyone,
+    /// For the bucket's project, unless the policy denies it.
+    Owner,
+    /// For the bucket's project, whatever the policy says, so that no policy locks it out for good.
+    OwnerAlways,
+}
+
 /// What an operation needs, by the name that S3 gives it; `None` for what is not offered.
 ///
 /// Source: S3 User Guide, "Required permissions for Amazon S3 API operations".
-pub fn verb(operation: &str) -> Option<Verb> {
+pub fn verb(operation: &str) -> Option<(Verb, For)> {
     Some(match operation {
-        "ListBuckets" => LIST_BUCKETS,
-        "CreateBucket" => CREATE_BUCKET,
-        "DeleteBucket" => DELETE_BUCKET,
+        "ListBuckets" => (LIST_BUCKETS, For::Owner),
+        "CreateBucket" => (CREATE_BUCKET, For::Owner),
+        "DeleteBucket" => (DELETE_BUCKET, For::Owner),
         "HeadBucket"
         | "GetBucketLocation"
         | "ListObjects"
         | "ListObjectsV2"
         | "ListMultipartUploads"
-        | "ListObjectVersions"
-        | "GetBucketVersioning"
+        | "ListObjectVersions" => (SHOW_BUCKET, For::Anyone),
+        "GetBucketVersioning"
         | "GetBucketCors"
         | "GetBucketTagging"
         | "GetBucketAcl"
         | "GetBucketEncryption"
-        | "GetBucketOwnershipControls" => SHOW_BUCKET,
+        | "GetBucketOwnershipControls"
+        | "GetBucketPolicyStatus"
+        | "GetPublicAccessBlock" => (SHOW_BUCKET, For::Owner),
+        "GetBucketPolicy" => (SHOW_BUCKET, For::OwnerAlways),
+        "PutBucketPolicy" | "DeleteBucketPolicy" => (UPDATE_BUCKET, For::OwnerAlways),
         "PutBucketVersioning"
         | "PutBucketCors"
         | "DeleteBucketCors"
         | "PutBucketTagging"
-        | "DeleteBucketTagging" => UPDATE_BUCKET,
+        | "DeleteBucketTagging"
+        | "PutBucketAcl"
+        | "PutBucketEncryption"
+        | "DeleteBucketEncryption"
+        | "PutBucketOwnershipControls"
+        | "PutPublicAccessBlock"
+        | "DeletePublicAccessBlock" => (UPDATE_BUCKET, For::Owner),
         "GetObject"
         | "HeadObject"
         | "GetObjectTagging"
         | "GetObjectAttributes"
         | "ListParts"
-        | "GetObjectAcl" => GET_OBJECT,
+        | "GetObjectAcl" => (GET_OBJECT, For::Anyone),
         "PutObject"
         | "PostObject"
         | "CopyObject"
@@ -111,57 +162,181 @@ pub fn verb(operation: &str) -> Option<Verb> {
         | "UploadPartCopy"
         | "CompleteMultipartUpload"
         | "AbortMultipartUpload"
+        | "PutObjectAcl"
         | "PutObjectTagging"
-        | "DeleteObjectTagging" => PUT_OBJECT,
-        "DeleteObject" | "DeleteObjects" => DELETE_OBJECT,
+        | "DeleteObjectTagging" => (PUT_OBJECT, For::Anyone),
+        "DeleteObject" | "DeleteObjects" => (DELETE_OBJECT, For::Anyone),
         _ => return None,
     })
 }
 
+/// Of these it shows only in the body which objects or tags they are about, so that they ask a policy themselves.
+fn asks_itself(operation: &str) -> bool {
+    matches!(operation, "DeleteObjects" | "PostObject" | "PutObjectTagging")
+}
+
 impl ObjectStore {
-    /// The bucket of that name, if the caller's project has it; the stranger learns that it is there, as S3 has it, and no
-    /// more.
+    fn bucket_named(&self, name: &str) -> S3Result<Arc<Bucket>> {
+        let found = self.find_bucket(name).map_err(|error| fault::of(&error))?;
+        found.map(Arc::new).ok_or_else(no_such_bucket)
+    }
+
+    /// A bucket's policy, read.
+    fn policy_of(&self, bucket: &Bucket) -> S3Result<Option<Policy>> {
+        let Some(text) = &bucket.policy else { return Ok(None) };
+        let known = self.0.policies.get(&bucket.id, text);
+        known.map_or_else(|| self.0.policies.read(bucket, text), Ok).map(Some)
+    }
+
+    /// Whether an operation may be done in a bucket, with an object if it is about one. `given` are the tags that it would
+    /// give the object, if they are not in a header.
+    ///
+    /// # Errors
+    /// `AccessDenied`, and nothing that would tell why.
+    pub(crate) fn may(
+        &self,
+        asker: &Asker,
+        bucket: &Bucket,
+        operation: &str,
+        object: Option<Named<'_>>,
+        given: Option<&Tags>,
+    ) -> S3Result<()> {
+        let (verb, whose) = verb(operation).ok_or_else(denied)?;
+        let caller = asker.caller.as_ref();
+        let is_own = caller.and_then(|caller| caller.project_id()) == Some(&bucket.project_id);
+        // In the caller's own project, whichever that is: no role reaches further.
+        let has_role = caller.is_some_and(|caller| {
+            let target = Target::new(&bucket.name).in_project(caller.project_id().unwrap_or_default());
+            caller.project_id().is_some() && caller.authorize(&asker.cx, verb, target).is_ok()
+        });
+        let by_role = || if is_own && has_role { Ok(()) } else { Err(denied()) };
+        let policy = match whose {
+            For::OwnerAlways => None,
+            For::Anyone | For::Owner => self.policy_of(bucket)?,
+        };
+        let Some(policy) = policy else { return by_role() };
+        let facts = asker.facts.as_ref().ok_or_else(denied)?;
+        let is_closed = bucket.public_access_block.is_some_and(|block| block.restrict_public_buckets)
+            && policy.is_public();
+        let may_be_let_in = whose == For::Anyone && (is_own || !is_closed && (caller.is_none() || has_role));
+        let (resource, version) = match object {
+            Some((key, version)) => (Resource::Object(key), version),
+            None => (Resource::Bucket, None),
+        };
+        let existing = || match object {
+            Some((key, version)) => self.tags_there(bucket, key, version),
+            None => Ok(Tags::new()),
+        };
+        for action in actions::needed(operation, version.is_some()).ok_or_else(denied)? {
+            let request = Request {
+                principal: facts.principal.as_ref(),
+                action,
+                resource,
+                context: &|key| facts.values(key, given, &existing),
+            };
+            match policy.decide(&request)? {
+                Decision::Deny => return Err(denied()),
+                Decision::Allow if may_be_let_in => {}
+                Decision::Allow | Decision::Silent => by_role()?,
+            }
+        }
+        Ok(())
+    }
+
+    /// The bucket of a name in which the caller may do this to an object: the source of a copy.
     ///
     /// # Errors
     /// `NoSuchBucket`, `AccessDenied`.
-    pub fn bucket_of(&self, caller: &Caller, name: &str) -> S3Result<Arc<Bucket>> {
-        let bucket = self.find_bucket(name).map_err(|error| fault::of(&error))?.ok_or_else(no_such_bucket)?;
-        // Not even an administrator reads what belongs to another project with a key of their own.
-        if caller.project_id() != Some(&bucket.project_id) {
-            return Err(denied());
-        }
-        Ok(Arc::new(bucket))
+    pub(crate) fn bucket_for(
+        &self,
+        asker: &Asker,
+        name: &str,
+        operation: &str,
+        object: Named<'_>,
+    ) -> S3Result<Arc<Bucket>> {
+        let bucket = self.bucket_named(name)?;
+        self.may(asker, &bucket, operation, Some(object), None)?;
+        Ok(bucket)
     }
 
     async fn decide(&self, context: &mut S3AccessContext<'_>) -> S3Result<Decided> {
         let operation = context.s3_op().name().to_owned();
-        let access = context.credentials().ok_or_else(denied)?.access_key.clone();
+        let access = context.credentials().map(|credentials| credentials.access_key.clone());
         let cx = context.extensions_mut().get::<Cx>().cloned().unwrap_or_else(|| self.0.cx.clone());
-        let key = self.0.keys.find(&cx, &access).await.map_err(|error| fault::of(&error))?;
-        let caller = key.ok_or_else(unknown_key)?.caller;
-        let project_id = caller.project_id().ok_or_else(denied)?.to_owned();
-        let Some(verb) = verb(&operation) else {
-            return Err(s3_error!(NotImplemented, "{} is not offered here.", operation));
-        };
-        let bucket = match context.s3_path() {
-            S3Path::Root => None,
-            S3Path::Bucket { bucket } | S3Path::Object { bucket, .. } => Some(bucket.to_string()),
-        };
-        let bucket = match bucket {
-            // Whether it is there is for the operation to say.
-            Some(_) if operation == "CreateBucket" => None,
-            Some(name) => {
-                let bucket = self.bucket_of(&caller, &name)?;
-                let owner = context.headers().get("x-amz-expected-bucket-owner");
-                expect_owner(owner.map(|owner| owner.to_str().unwrap_or_default()), &bucket)?;
-                Some(bucket)
+        let caller = match access {
+            Some(access) => {
+                let key = self.0.keys.find(&cx, &access).await.map_err(|error| fault::of(&error))?;
+                Some(Arc::new(key.ok_or_else(unknown_key)?.caller))
             }
             None => None,
         };
-        let target = Target::new(bucket.as_ref().map_or("", |bucket| &bucket.name)).in_project(&project_id);
-        caller.authorize(&cx, verb, target).map_err(|_| denied())?;
+        let own_project =
+            caller.as_ref().map(|caller| caller.project_id().map(str::to_owned).ok_or_else(denied));
+        let own_project = own_project.transpose()?;
+        let Some((verb, _)) = verb(&operation) else {
+            // Whoever is nobody does not learn what there is.
+            own_project.ok_or_else(denied)?;
+            return Err(s3_error!(NotImplemented, "{} is not offered here.", operation));
+        };
+        let (bucket, key) = match context.s3_path() {
+            S3Path::Root => (None, None),
+            S3Path::Bucket { bucket } => (Some(bucket.to_string()), None),
+            S3Path::Object { bucket, key } => (Some(bucket.to_string()), Some(key.to_string())),
+        };
         let is_tls = context.extensions_mut().get::<Tls>().is_some();
-        Ok(Decided { cx, caller: Arc::new(caller), project_id, verb, is_tls, bucket })
+        let mut asker = Asker { cx: cx.clone(), caller, is_tls, facts: None };
+        // Whether it is there is for the operation to say.
+        let name = bucket.filter(|_| operation != "CreateBucket");
+        let Some(name) = name else {
+            let (caller, project_id) =
+                (asker.caller.clone().ok_or_else(denied)?, own_project.ok_or_else(denied)?);
+            let target = Target::new("").in_project(&project_id);
+            caller.authorize(&cx, verb, target).map_err(|_| denied())?;
+            return Ok(Decided { asker, cx, project_id, verb, is_tls, bucket: None, hides_missing: false });
+        };
+        let bucket = self.bucket_named(&name)?;
+        let headers = context.headers();
+        if bucket.policy.is_some() || headers.contains_key("x-amz-copy-source") {
+            asker.facts = Some(Arc::new(facts(context, &asker)));
+        }
+        let query = asker.facts.as_ref().map(|facts| &facts.query[..]).unwrap_or_default();
+        let version = query.iter().find(|(name, value)| name == "versionId" && !value.is_empty());
+        let object = key.as_deref().map(|key| (key, version.map(|(_, id)| id.as_str())));
+        if bucket.policy.is_none() || !asks_itself(&operation) {
+            self.may(&asker, &bucket, &operation, object, None)?;
+            // Who may write an object may not therefore tag it.
+            if bucket.policy.is_some()
+                && verb == PUT_OBJECT
+                && context.headers().contains_key("x-amz-tagging")
+            {
+                self.may(&asker, &bucket, "PutObjectTagging", object, None)?;
+            }
+        }
+        let owner = context.headers().get("x-amz-expected-bucket-owner");
+        expect_owner(owner.map(|owner| owner.to_str().unwrap_or_default()), &bucket)?;
+        let hides_missing = bucket.policy.is_some()
+            && object.is_some()
+            && self.may(&asker, &bucket, "ListObjectsV2", None, None).is_err();
+        let project_id = bucket.project_id.clone();
+        Ok(Decided { asker, cx, project_id, verb, is_tls, bucket: Some(bucket), hides_missing })
+    }
+}
+
+fn facts(context: &S3AccessContext<'_>, asker: &Asker) -> Facts {
+    let principal = asker.caller.as_ref().and_then(|caller| {
+        Some(Principal {
+            project_id: caller.project_id()?.to_owned(),
+            user_id: caller.user_id.clone(),
+            user_name: caller.user_name.clone(),
+        })
+    });
+    Facts {
+        principal,
+        source: asker.cx.source(),
+        is_tls: asker.is_tls,
+        now: asker.cx.now(),
+        headers: context.headers().clone(),
+        query: Facts::query_of(context.uri()),
     }
 }
 

@@ -20,7 +20,9 @@ impl ObjectStore {
         decided: &Decided,
     ) -> S3Result<S3Response<dto::GetObjectAttributesOutput>> {
         let view = self.0.store.view().map_err(|error| fault::of(&error))?;
-        let found = self.find(&view, decided.bucket()?, &input.key, input.version_id.as_deref())?;
+        let found = self
+            .find(&view, decided.bucket()?, &input.key, input.version_id.as_deref())
+            .map_err(|e| decided.missing(e))?;
         let given = given_key!(input).read(decided)?;
         customer::check(found.object.rest.customer.as_deref(), given.as_ref())?;
         // One header may name several.

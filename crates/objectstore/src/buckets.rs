@@ -8,7 +8,7 @@ use s3s::{S3ErrorCode, S3Request, S3Response, S3Result};
 use crate::access::{Decided, no_such_bucket};
 use crate::conditions::time;
 use crate::fault::{self, error};
-use crate::record::{self, Bucket, Versioning};
+use crate::record::{self, Bucket, PublicAccessBlock, Versioning};
 use crate::{ObjectStore, keys, quotas};
 
 /// Names that the listener needs for itself: Swift's `/info` and `/v1`.
@@ -80,6 +80,8 @@ impl ObjectStore {
             tags: Vec::new(),
             cors: Vec::new(),
             versioning: Versioning::Off,
+            policy: None,
+            public_access_block: PublicAccessBlock::everything(),
         };
         if self.find_bucket(&bucket.name).map_err(|error| fault::of(&error))?.is_none() {
             self.audit(&decided, &decided.grant(&bucket.name)?).await?;
@@ -235,21 +237,35 @@ impl ObjectStore {
         decided: &Decided,
         set: impl Fn(&mut Bucket) + Send + 'static,
     ) -> S3Result<()> {
+        let set = move |bucket: &mut Bucket| {
+            set(bucket);
+            Ok(())
+        };
+        self.try_configure(decided, set).await
+    }
+
+    /// Changes the settings of a bucket, unless those that it has do not allow that.
+    pub(crate) async fn try_configure(
+        &self,
+        decided: &Decided,
+        set: impl Fn(&mut Bucket) -> S3Result<()> + Send + 'static,
+    ) -> S3Result<()> {
         let bucket = decided.bucket()?.clone();
         self.audit(decided, &decided.grant(&bucket.name)?).await?;
-        let is_there = self
+        let done = self
             .0
             .store
             .write(move |change| {
                 let place = keys::bucket(&bucket.name);
-                let Some(mut found) = current(change, &bucket)? else { return Ok(false) };
-                set(&mut found);
+                let Some(mut found) = current(change, &bucket)? else { return Ok(Err(no_such_bucket())) };
+                if let Err(refused) = set(&mut found) {
+                    return Ok(Err(refused));
+                }
                 change.put(&place, record::to_json(&found)?, &[])?;
-                Ok(true)
+                Ok(Ok(()))
             })
-            .await
-            .map_err(|error| fault::of(&error))?;
-        if is_there { Ok(()) } else { Err(no_such_bucket()) }
+            .await;
+        done.map_err(|error| fault::of(&error))?
     }
 }
 

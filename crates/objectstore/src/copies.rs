@@ -16,7 +16,6 @@ use crate::fault::{self, error};
 use crate::objects::{Put, check_meta, etag, meta, no_such_key, put, show_checksum};
 use crate::offered::{self, asked};
 use crate::record::{Bucket, Head, Meta, Object, Rest};
-use crate::verbs::GET_OBJECT;
 use crate::{quotas, versions};
 
 fn condition(headers: &HeaderMap, name: HeaderName) -> S3Result<Option<ETagCondition>> {
@@ -44,11 +43,9 @@ impl ObjectStore {
             return Err(error(S3ErrorCode::NotImplemented, "Access points are not offered."));
         };
         let version = versions::check_id(version_id.as_deref())?.map(str::to_owned);
-        let bucket = self.bucket_of(&decided.caller, bucket)?;
+        let object = (&**key, version.as_deref());
+        let bucket = self.bucket_for(&decided.asker, bucket, "GetObject", object)?;
         expect_owner(expected_owner, &bucket)?;
-        let target = hanse_policy::Target::new(&bucket.name).in_project(&bucket.project_id);
-        let allowed = decided.caller.authorize(&decided.cx, GET_OBJECT, target);
-        allowed.map_err(|_| crate::access::denied())?;
         Ok((bucket, key.to_string(), version))
     }
 

@@ -9,6 +9,7 @@ mod copies;
 mod cors;
 mod crypt;
 mod customer;
+mod facts;
 mod fault;
 mod front;
 mod intake;
@@ -18,6 +19,7 @@ mod multipart;
 mod objects;
 mod offered;
 mod outgoing;
+mod policies;
 mod policy;
 pub mod ports;
 mod query;
@@ -41,6 +43,7 @@ use hanse_store::Db;
 use hanse_web::CatalogEntry;
 
 use crate::crypt::ProjectKeys;
+use crate::policies::Policies;
 use crate::quotas::Quotas;
 use crate::record::Bucket;
 
@@ -99,6 +102,7 @@ struct Inner {
     keys: Arc<dyn ports::Keys>,
     projects: ProjectKeys,
     quotas: Quotas,
+    policies: Policies,
     settings: Settings,
 }
 
@@ -134,6 +138,7 @@ impl ObjectStore {
         Ok(ObjectStore(Arc::new(Inner {
             projects: ProjectKeys::new(deps.store.clone(), deps.master),
             quotas: Quotas::new(deps.limits),
+            policies: Policies::default(),
             cx: deps.cx,
             db: deps.db,
             store: deps.store,

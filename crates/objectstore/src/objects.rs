@@ -16,7 +16,7 @@ use crate::intake::{self, Taken};
 use crate::offered::asked;
 use crate::record::{Bucket, Checksum, Head, Meta, Object, Rest};
 use crate::sums::{Algorithm, Claimed};
-use crate::{ObjectStore, keys, offered, quotas, versions};
+use crate::{ObjectStore, keys, offered, quotas, tagging, versions};
 
 /// Of user metadata, in bytes. Source: S3 User Guide, "Working with object metadata".
 const USER_META_MAX: usize = 2048;
@@ -292,6 +292,13 @@ impl ObjectStore {
         let mut headers = request.headers;
         if request.method == http::Method::POST {
             claims_of_form(&input, &mut headers);
+            let bucket = decided.bucket()?;
+            if bucket.policy.is_some() {
+                // Now that the key is known.
+                let (object, tags) =
+                    ((input.key.as_str(), None), tagging::of_header(input.tagging.as_deref())?);
+                self.may(&decided.asker, bucket, "PostObject", Some(object), Some(&tags))?;
+            }
         }
         let incoming = Incoming {
             meta: meta!(&input),
@@ -373,7 +380,15 @@ impl ObjectStore {
             let conditions =
                 Conditions { if_match: object.e_tag.map(dto::ETagCondition::ETag), ..Conditions::default() };
             let (key, version) = (object.key.clone(), object.version_id.clone());
-            let done = self.delete(&decided, bucket.clone(), key, version, conditions).await;
+            let named = (key.as_str(), version.as_deref().filter(|version| !version.is_empty()));
+            let may = match &bucket.policy {
+                Some(_) => self.may(&decided.asker, bucket, "DeleteObject", Some(named), None),
+                None => Ok(()),
+            };
+            let done = match may {
+                Ok(()) => self.delete(&decided, bucket.clone(), key, version, conditions).await,
+                Err(refused) => Err(refused),
+            };
             (object.key, object.version_id, done)
         });
         // All at once: they share a sync of the disk.

@@ -117,7 +117,7 @@ impl ObjectStore {
     fn look(&self, decided: &Decided, wanted: Wanted<'_>) -> S3Result<Looked> {
         let view = self.0.store.view().map_err(|error| fault::of(&error))?;
         let bucket = decided.bucket()?.clone();
-        let found = self.find(&view, &bucket, wanted.key, wanted.version)?;
+        let found = self.find(&view, &bucket, wanted.key, wanted.version).map_err(|e| decided.missing(e))?;
         customer::check(found.object.rest.customer.as_deref(), wanted.customer.as_ref())?;
         wanted.conditions.check_read(&found.object.head)?;
         let range = range(&found.object, wanted.range, wanted.part)?;

@@ -22,6 +22,34 @@ pub struct Bucket {
     pub cors: Vec<CorsRule>,
     #[serde(default, skip_serializing_if = "Versioning::is_off")]
     pub versioning: Versioning,
+    /// As it was put.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<String>,
+    /// Everything is blocked unless somebody says otherwise. Source: S3 User Guide, "Blocking public access".
+    #[serde(default = "PublicAccessBlock::everything")]
+    pub public_access_block: Option<PublicAccessBlock>,
+}
+
+/// What of a bucket nobody shall be able to open to the public. Lists of access rights are not offered, so that the first two
+/// change nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PublicAccessBlock {
+    pub block_public_acls: bool,
+    pub ignore_public_acls: bool,
+    pub block_public_policy: bool,
+    pub restrict_public_buckets: bool,
+}
+
+impl PublicAccessBlock {
+    #[expect(clippy::unnecessary_wraps, reason = "what a bucket has at first, and may lose")]
+    pub fn everything() -> Option<PublicAccessBlock> {
+        Some(PublicAccessBlock {
+            block_public_acls: true,
+            ignore_public_acls: true,
+            block_public_policy: true,
+            restrict_public_buckets: true,
+        })
+    }
 }
 
 /// Whether objects keep their versions. Once on, it is never off again, only suspended.

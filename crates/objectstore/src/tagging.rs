@@ -6,9 +6,10 @@ use s3s::{S3Error, S3ErrorCode, S3Response, S3Result};
 
 use crate::access::Decided;
 use crate::buckets::current;
+use crate::facts::Tags;
 use crate::fault::{self, error, named};
 use crate::objects::no_such_key;
-use crate::record::Object;
+use crate::record::{Bucket, Object};
 use crate::{ObjectStore, query, versions};
 
 const OBJECT_MAX: usize = 10;
@@ -16,8 +17,6 @@ const BUCKET_MAX: usize = 50;
 /// In characters.
 const KEY_MAX: usize = 128;
 const VALUE_MAX: usize = 256;
-
-type Tags = Vec<(String, String)>;
 
 fn wrong(message: impl Into<String>) -> S3Error {
     error(S3ErrorCode::InvalidTag, message)
@@ -75,6 +74,17 @@ fn shown(tags: &Tags) -> Vec<Tag> {
 }
 
 impl ObjectStore {
+    /// The tags of an object; none if it is not there.
+    pub(crate) fn tags_there(&self, bucket: &Bucket, key: &str, version: Option<&str>) -> S3Result<Tags> {
+        let version = versions::check_id(version)?;
+        let read = || -> hanse_core::Result<Tags> {
+            let found = versions::look_up(&self.0.store.view()?, bucket, key, version)?;
+            let object = found.map(|found| Object::decode(&found.value)).transpose()?;
+            Ok(object.map(|object| object.rest.meta.tags).unwrap_or_default())
+        };
+        read().map_err(|error| fault::of(&error))
+    }
+
     pub(crate) fn object_tags(
         &self,
         input: &dto::GetObjectTaggingInput,
@@ -82,7 +92,9 @@ impl ObjectStore {
     ) -> S3Result<S3Response<dto::GetObjectTaggingOutput>> {
         let view = self.0.store.view().map_err(|error| fault::of(&error))?;
         let bucket = decided.bucket()?;
-        let found = self.find(&view, bucket, &input.key, input.version_id.as_deref())?;
+        let found = self
+            .find(&view, bucket, &input.key, input.version_id.as_deref())
+            .map_err(|e| decided.missing(e))?;
         let tag_set = shown(&found.object.rest.meta.tags);
         let version_id = versions::shown(bucket, &found.object.head);
         Ok(S3Response::new(dto::GetObjectTaggingOutput { tag_set, version_id }))
@@ -126,6 +138,12 @@ impl ObjectStore {
         decided: Decided,
     ) -> S3Result<S3Response<dto::PutObjectTaggingOutput>> {
         let tags = of_body(input.tagging, OBJECT_MAX)?;
+        let bucket = decided.bucket()?;
+        if bucket.policy.is_some() {
+            // Now that the tags are known, of which the policy may ask.
+            let object = (input.key.as_str(), input.version_id.as_deref());
+            self.may(&decided.asker, bucket, "PutObjectTagging", Some(object), Some(&tags))?;
+        }
         self.tag_object(&decided, input.key, input.version_id, tags).await?;
         Ok(S3Response::new(dto::PutObjectTaggingOutput::default()))
     }

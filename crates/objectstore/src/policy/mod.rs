@@ -3,8 +3,6 @@
 //!
 //! Source: S3 User Guide, "Bucket policies for Amazon S3"; IAM User Guide, "IAM JSON policy reference".
 
-#![cfg_attr(not(test), expect(dead_code, reason = "the operations on policies come next"))]
-
 pub mod actions;
 mod conditions;
 mod document;

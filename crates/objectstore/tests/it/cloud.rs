@@ -66,6 +66,12 @@ impl TestKeys {
         self.callers.lock().unwrap().insert(access.to_owned(), caller(roles, project));
     }
 
+    /// A key of a user and a project with ids as policies name them.
+    pub fn give_to(&self, access: &str, user_id: &str, roles: &[&str], project: &str) {
+        let caller = Caller { user_id: user_id.to_owned(), ..caller(roles, project) };
+        self.callers.lock().unwrap().insert(access.to_owned(), caller);
+    }
+
     pub fn limit(&self, project: &str, quota: Quota) {
         self.quotas.lock().unwrap().insert(project.to_owned(), quota);
     }

@@ -8,6 +8,7 @@ mod customer;
 mod lists;
 mod multipart;
 mod objects;
+mod policies;
 mod quotas;
 mod strange;
 mod versions;

@@ -6,7 +6,7 @@ use super::*;
 struct Chance(u64);
 
 impl Chance {
-    fn next(&mut self) -> u64 {
+    fn draw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -14,7 +14,7 @@ impl Chance {
     }
 
     fn below(&mut self, end: usize) -> usize {
-        (self.next() % end as u64) as usize
+        (self.draw() % end as u64) as usize
     }
 
     fn of<'a, T>(&mut self, all: &'a [T]) -> &'a T {
@@ -72,7 +72,7 @@ fn no_bytes_make_it_panic() {
     }
     assert!(read > 300 && refused > 1000, "{read} {refused}");
     for _ in 0..20_000 {
-        let mut text: Vec<u8> = (0..chance.below(60)).map(|_| chance.next() as u8).collect();
+        let mut text: Vec<u8> = (0..chance.below(60)).map(|_| chance.draw() as u8).collect();
         text.insert(0, b'{');
         assert!(Policy::parse(&text, BUCKET).is_err());
     }
