@@ -115,7 +115,7 @@ def objects():
     assert ask("OPTIONS", f"{endpoint}/boto/k", headers=asked)[0] == 403
 
     # What is not there yet says so.
-    assert refused("NotImplemented", s3.put_bucket_policy, Bucket="boto", Policy="{}") == 501
+    assert refused("MalformedPolicy", s3.put_bucket_policy, Bucket="boto", Policy="{}") == 400
     assert refused("NotImplemented", s3.put_bucket_website, Bucket="boto",
                    WebsiteConfiguration={"IndexDocument": {"Suffix": "index.html"}}) == 501
 

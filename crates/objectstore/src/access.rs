@@ -21,8 +21,8 @@ use crate::fault;
 use crate::policy::{Decision, Policy, Principal, Request, Resource, actions};
 use crate::record::Bucket;
 use crate::verbs::{
-    CREATE_BUCKET, DELETE_BUCKET, DELETE_OBJECT, GET_OBJECT, LIST_BUCKETS, PUT_OBJECT, SHOW_BUCKET,
-    UPDATE_BUCKET,
+    BYPASS_RETENTION, CREATE_BUCKET, DELETE_BUCKET, DELETE_OBJECT, GET_OBJECT, LIST_BUCKETS, PUT_OBJECT,
+    SHOW_BUCKET, UPDATE_BUCKET,
 };
 
 /// Says of a request that it came over TLS.
@@ -128,6 +128,8 @@ pub fn verb(operation: &str) -> Option<(Verb, For)> {
         | "ListMultipartUploads"
         | "ListObjectVersions" => (SHOW_BUCKET, For::Anyone),
         "GetBucketVersioning"
+        | "GetBucketLifecycleConfiguration"
+        | "GetObjectLockConfiguration"
         | "GetBucketCors"
         | "GetBucketTagging"
         | "GetBucketAcl"
@@ -138,6 +140,9 @@ pub fn verb(operation: &str) -> Option<(Verb, For)> {
         "GetBucketPolicy" => (SHOW_BUCKET, For::OwnerAlways),
         "PutBucketPolicy" | "DeleteBucketPolicy" => (UPDATE_BUCKET, For::OwnerAlways),
         "PutBucketVersioning"
+        | "PutBucketLifecycleConfiguration"
+        | "DeleteBucketLifecycle"
+        | "PutObjectLockConfiguration"
         | "PutBucketCors"
         | "DeleteBucketCors"
         | "PutBucketTagging"
@@ -152,6 +157,8 @@ pub fn verb(operation: &str) -> Option<(Verb, For)> {
         | "HeadObject"
         | "GetObjectTagging"
         | "GetObjectAttributes"
+        | "GetObjectRetention"
+        | "GetObjectLegalHold"
         | "ListParts"
         | "GetObjectAcl" => (GET_OBJECT, For::Anyone),
         "PutObject"
@@ -163,12 +170,24 @@ pub fn verb(operation: &str) -> Option<(Verb, For)> {
         | "CompleteMultipartUpload"
         | "AbortMultipartUpload"
         | "PutObjectAcl"
+        | "PutObjectRetention"
+        | "PutObjectLegalHold"
         | "PutObjectTagging"
         | "DeleteObjectTagging" => (PUT_OBJECT, For::Anyone),
         "DeleteObject" | "DeleteObjects" => (DELETE_OBJECT, For::Anyone),
+        // No operation of its own, but a right that some ask for.
+        "BypassGovernanceRetention" => (BYPASS_RETENTION, For::Owner),
         _ => return None,
     })
 }
+
+/// Whoever may write an object may not therefore tag or lock it: what these headers ask for is asked of a policy, too.
+const BESIDES: [(&str, &str); 4] = [
+    ("x-amz-tagging", "PutObjectTagging"),
+    ("x-amz-object-lock-mode", "PutObjectRetention"),
+    ("x-amz-object-lock-retain-until-date", "PutObjectRetention"),
+    ("x-amz-object-lock-legal-hold", "PutObjectLegalHold"),
+];
 
 /// Of these it shows only in the body which objects or tags they are about, so that they ask a policy themselves.
 fn asks_itself(operation: &str) -> bool {
@@ -304,12 +323,12 @@ impl ObjectStore {
         let object = key.as_deref().map(|key| (key, version.map(|(_, id)| id.as_str())));
         if bucket.policy.is_none() || !asks_itself(&operation) {
             self.may(&asker, &bucket, &operation, object, None)?;
-            // Who may write an object may not therefore tag it.
-            if bucket.policy.is_some()
-                && verb == PUT_OBJECT
-                && context.headers().contains_key("x-amz-tagging")
-            {
-                self.may(&asker, &bucket, "PutObjectTagging", object, None)?;
+            if bucket.policy.is_some() && verb == PUT_OBJECT {
+                for (header, operation) in BESIDES {
+                    if context.headers().contains_key(header) {
+                        self.may(&asker, &bucket, operation, object, None)?;
+                    }
+                }
             }
         }
         let owner = context.headers().get("x-amz-expected-bucket-owner");

@@ -8,7 +8,7 @@ use s3s::{S3ErrorCode, S3Request, S3Response, S3Result};
 use crate::access::{Decided, no_such_bucket};
 use crate::conditions::time;
 use crate::fault::{self, error};
-use crate::record::{self, Bucket, PublicAccessBlock, Versioning};
+use crate::record::{self, Bucket, BucketLock, PublicAccessBlock, Versioning};
 use crate::{ObjectStore, keys, quotas};
 
 /// Names that the listener needs for itself: Swift's `/info` and `/v1`.
@@ -68,9 +68,7 @@ impl ObjectStore {
                 format!("The specified location-constraint is not valid; this is {region}."),
             ));
         }
-        if input.object_lock_enabled_for_bucket == Some(true) {
-            return Err(error(S3ErrorCode::NotImplemented, "Object lock is not offered."));
-        }
+        let locks = input.object_lock_enabled_for_bucket == Some(true);
         check_acl(input.acl.as_ref().map(dto::BucketCannedACL::as_str))?;
         let bucket = Bucket {
             id: decided.cx.hex_id(),
@@ -79,7 +77,9 @@ impl ObjectStore {
             created_at: decided.cx.now().0,
             tags: Vec::new(),
             cors: Vec::new(),
-            versioning: Versioning::Off,
+            versioning: if locks { Versioning::Enabled } else { Versioning::Off },
+            lock: locks.then(BucketLock::default),
+            lifecycle: Vec::new(),
             policy: None,
             public_access_block: PublicAccessBlock::everything(),
         };

@@ -93,7 +93,7 @@ impl ObjectStore {
             claimed,
             kind: input.checksum_type,
             now: decided.cx.now(),
-            version: versions::new_id(&decided.cx),
+            chance: versions::chance(&decided.cx),
             quota: self
                 .quota(&decided.cx, &decided.project_id, 0)
                 .await
@@ -132,8 +132,8 @@ struct Completing {
     claimed: Vec<(Algorithm, String)>,
     kind: Option<dto::ChecksumType>,
     now: hanse_core::Timestamp,
-    /// The id of the version that it becomes, if the bucket has versions.
-    version: String,
+    /// For the id of its version.
+    chance: String,
     quota: Quota,
 }
 
@@ -184,9 +184,10 @@ impl Completing {
                     .collect(),
                 is_multipart: true,
                 customer: upload.customer,
+                lock: upload.lock,
             },
         };
-        match put(change, &self.bucket, &self.key, &mut object, &payloads, conditions, &self.version)? {
+        match put(change, &self.bucket, &self.key, &mut object, &payloads, conditions, &self.chance)? {
             Put::Done => {}
             other => return Ok(other.done().map(|()| object)),
         }

@@ -13,6 +13,7 @@ use crate::buckets::current;
 use crate::conditions::{Conditions, time};
 use crate::customer::{self, given_key, show_encryption};
 use crate::fault::{self, error};
+use crate::lock::asked_lock;
 use crate::objects::{Put, check_meta, etag, meta, no_such_key, put, show_checksum};
 use crate::offered::{self, asked};
 use crate::record::{Bucket, Head, Meta, Object, Rest};
@@ -86,6 +87,7 @@ impl ObjectStore {
             ));
         }
         let given: Meta = meta!(&input);
+        let lock = asked_lock!(&input, decided.cx.now())?;
         check_meta(&given)?;
         let demands = Conditions {
             if_match: input.copy_source_if_match,
@@ -99,7 +101,7 @@ impl ObjectStore {
             if_none_match: condition(&request.headers, header::IF_NONE_MATCH)?,
             ..Conditions::default()
         };
-        let (now, id, key) = (decided.cx.now(), versions::new_id(&decided.cx), input.key);
+        let (now, chance, key) = (decided.cx.now(), versions::chance(&decided.cx), input.key);
         let proof = customer.as_ref().map(|customer| customer.proof(&decided)).transpose()?;
         let from_key = self.wrapping(&decided, &source.project_id, source_customer.as_ref()).await?;
         let to_key = self.wrapping(&decided, &decided.project_id, customer.as_ref()).await?;
@@ -143,9 +145,9 @@ impl ObjectStore {
                 let etag = if is_customers { cx.hex_id() } else { head.etag };
                 let mut object = Object {
                     head: Head { modified_at: now, etag, ..head },
-                    rest: Rest { meta, pieces, customer: proof, ..rest },
+                    rest: Rest { meta, pieces, customer: proof, lock, ..rest },
                 };
-                match put(change, &bucket, &key, &mut object, &found.payloads, &onto, &id)? {
+                match put(change, &bucket, &key, &mut object, &found.payloads, &onto, &chance)? {
                     Put::Done => {
                         quotas::check_change(change, &bucket.project_id, &quota)?;
                         Ok(Ok((object, from)))

@@ -13,6 +13,7 @@ use crate::customer::{self, given_key, show_encryption};
 use crate::fault::{self, error};
 use crate::intake::{Sealer, Taken};
 use crate::lists::{Wanted, common_prefixes, encoder, most, page};
+use crate::lock::{asked_lock, no_lock};
 use crate::objects::{check_meta, meta, show_checksum, shown_type};
 use crate::offered::{self, asked};
 use crate::outgoing::Opener;
@@ -98,6 +99,10 @@ impl ObjectStore {
         let meta = meta!(&input);
         check_meta(&meta)?;
         let customer = given_key!(&input).read(&decided)?;
+        let lock = asked_lock!(&input, decided.cx.now())?;
+        if decided.bucket()?.lock.is_none() && !lock.is_none() {
+            return Err(no_lock());
+        }
         let (algorithm, is_composite) =
             checksums(input.checksum_algorithm.as_ref(), input.checksum_type.as_ref())?;
         let bucket = decided.bucket()?.clone();
@@ -109,6 +114,7 @@ impl ObjectStore {
             algorithm: algorithm.map(|algorithm| algorithm.name().to_owned()),
             is_composite,
             customer: customer.as_ref().map(|customer| customer.proof(&decided)).transpose()?,
+            lock,
         };
         let place = keys::upload(&bucket.id, &input.key, &id);
         let is_there = self

@@ -13,9 +13,11 @@ use crate::conditions::Conditions;
 use crate::customer::{CustomerKey, given_key, show_encryption};
 use crate::fault::{self, error};
 use crate::intake::{self, Taken};
+use crate::lock::{self, asked_lock};
 use crate::offered::asked;
-use crate::record::{Bucket, Checksum, Head, Meta, Object, Rest};
+use crate::record::{Bucket, Checksum, Head, Lock, Meta, Object, Rest};
 use crate::sums::{Algorithm, Claimed};
+use crate::versions::Wanted;
 use crate::{ObjectStore, keys, offered, quotas, tagging, versions};
 
 /// Of user metadata, in bytes. Source: S3 User Guide, "Working with object metadata".
@@ -121,7 +123,7 @@ pub enum Put {
     Refused(S3Error),
 }
 
-/// Puts an object in the place of what is there, in a transaction; `version` is its id, if the bucket has versions.
+/// Puts an object in the place of what is there, in a transaction; `chance` is for the id of its version.
 ///
 /// # Errors
 /// Internal if the store cannot be read.
@@ -132,9 +134,13 @@ pub fn put(
     object: &mut Object,
     payloads: &[PayloadId],
     conditions: &Conditions,
-    version: &str,
+    chance: &str,
 ) -> Result<Put> {
     let Some(bucket) = current(change, bucket)? else { return Ok(Put::NoBucket) };
+    object.rest.lock = match lock::of_new(&bucket, object.rest.lock, object.head.modified_at) {
+        Ok(lock) => lock,
+        Err(refused) => return Ok(Put::Refused(refused)),
+    };
     let place = keys::object(&bucket.id, key);
     let old = match change.get(&place)? {
         Some(found) => {
@@ -147,7 +153,9 @@ pub fn put(
     if let Err(refused) = conditions.check_write(seen) {
         return Ok(Put::Refused(refused));
     }
-    object.head.version = versions::make_room(change, &bucket, key, old, version)?;
+    let now = object.head.modified_at;
+    (object.head.modified_at, object.head.version) =
+        versions::make_room(change, &bucket, key, old, now, chance)?;
     quotas::count(change, &bucket.project_id, 1, i128::from(object.head.size))?;
     change.put(&place, object.encode()?, payloads)?;
     Ok(Put::Done)
@@ -200,6 +208,7 @@ pub struct Incoming {
     pub headers: HeaderMap,
     pub trailers: Option<TrailingHeaders>,
     pub customer: Option<CustomerKey>,
+    pub lock: Lock,
 }
 
 impl ObjectStore {
@@ -259,9 +268,10 @@ impl ObjectStore {
                 is_multipart: false,
                 checksum: taken.checksum,
                 customer: customer.map(|customer| customer.proof(decided)).transpose()?,
+                lock: incoming.lock,
             },
         };
-        let (key, conditions, version) = (incoming.key, incoming.conditions, versions::new_id(&decided.cx));
+        let (key, conditions, chance) = (incoming.key, incoming.conditions, versions::chance(&decided.cx));
         let (mut object, staged) = (object, taken.staged);
         let quota =
             self.quota(&decided.cx, &decided.project_id, 0).await.map_err(|error| fault::of(&error))?;
@@ -271,7 +281,7 @@ impl ObjectStore {
             .write(move |change| {
                 let payloads: Vec<PayloadId> =
                     staged.map(|staged| change.attach(staged)).into_iter().collect();
-                let done = put(change, &bucket, &key, &mut object, &payloads, &conditions, &version)?;
+                let done = put(change, &bucket, &key, &mut object, &payloads, &conditions, &chance)?;
                 quotas::check_change(change, &bucket.project_id, &quota)?;
                 Ok((done, object))
             })
@@ -289,6 +299,7 @@ impl ObjectStore {
         let input = request.input;
         offered::check(&asked!(&input))?;
         let customer = given_key!(&input).read(&decided)?;
+        let lock = asked_lock!(&input, decided.cx.now())?;
         let mut headers = request.headers;
         if request.method == http::Method::POST {
             claims_of_form(&input, &mut headers);
@@ -312,6 +323,7 @@ impl ObjectStore {
             headers,
             trailers: request.trailing_headers,
             customer: customer.clone(),
+            lock,
         };
         let object = self.put(&decided, incoming).await?;
         let mut output = dto::PutObjectOutput {
@@ -356,7 +368,10 @@ impl ObjectStore {
         }
         let conditions = Conditions { if_match: input.if_match, ..Conditions::default() };
         let bucket = decided.bucket()?.clone();
-        let deleted = self.delete(&decided, bucket, input.key, input.version_id, conditions).await?;
+        let object = (input.key.as_str(), input.version_id.as_deref());
+        let bypasses = self.bypasses(&decided, input.bypass_governance_retention, object)?;
+        let wanted = Wanted { key: input.key, version: input.version_id, conditions, bypasses };
+        let deleted = self.delete(&decided, bucket, wanted).await?;
         let output = dto::DeleteObjectOutput {
             delete_marker: deleted.is_marker.then_some(true),
             version_id: deleted.version,
@@ -385,8 +400,13 @@ impl ObjectStore {
                 Some(_) => self.may(&decided.asker, bucket, "DeleteObject", Some(named), None),
                 None => Ok(()),
             };
-            let done = match may {
-                Ok(()) => self.delete(&decided, bucket.clone(), key, version, conditions).await,
+            let bypasses =
+                may.and_then(|()| self.bypasses(&decided, input.bypass_governance_retention, named));
+            let done = match bypasses {
+                Ok(bypasses) => {
+                    let wanted = Wanted { key, version, conditions, bypasses };
+                    self.delete(&decided, bucket.clone(), wanted).await
+                }
                 Err(refused) => Err(refused),
             };
             (object.key, object.version_id, done)

@@ -14,7 +14,6 @@ pub struct Asked<'a> {
     pub encryption: Option<&'a str>,
     /// A key of a key manager.
     pub manager_key: bool,
-    pub lock: bool,
     pub storage_class: Option<&'a str>,
     pub redirection: bool,
 }
@@ -34,9 +33,6 @@ macro_rules! asked {
             grants: grants.contains(&true),
             encryption: input.server_side_encryption.as_ref().map(s3s::dto::ServerSideEncryption::as_str),
             manager_key: input.ssekms_key_id.is_some() || input.ssekms_encryption_context.is_some(),
-            lock: input.object_lock_mode.is_some()
-                || input.object_lock_legal_hold_status.is_some()
-                || input.object_lock_retain_until_date.is_some(),
             storage_class: input.storage_class.as_ref().map(s3s::dto::StorageClass::as_str),
             redirection: input.website_redirect_location.is_some(),
         }
@@ -51,9 +47,6 @@ pub fn check(asked: &Asked<'_>) -> S3Result<()> {
     check_acl(asked.acl)?;
     if asked.grants {
         return Err(error(S3ErrorCode::AccessControlListNotSupported, "The bucket does not allow ACLs"));
-    }
-    if asked.lock {
-        return missing("Object lock");
     }
     if asked.redirection {
         return missing("Website redirection");

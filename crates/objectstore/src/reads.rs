@@ -15,7 +15,7 @@ use crate::fault::{self, error};
 use crate::objects::{Found, show_checksum};
 use crate::outgoing::{self, Opener};
 use crate::record::{Bucket, Object};
-use crate::versions;
+use crate::{lock, versions};
 
 /// What a request wants of an object.
 struct Wanted<'r> {
@@ -109,6 +109,15 @@ macro_rules! show {
         output.content_language = rest.meta.content_language.clone();
         let expires = rest.meta.expires.map(hanse_core::Timestamp::from_seconds);
         output.expires = expires.map(crate::conditions::time);
+        if let Some(own) = rest.lock.retention {
+            output.object_lock_mode = Some(dto::ObjectLockMode::from_static(lock::mode_name(own.mode)));
+            output.object_lock_retain_until_date =
+                Some(crate::conditions::time(hanse_core::Timestamp(own.until)));
+        }
+        if rest.lock.legal_hold {
+            output.object_lock_legal_hold_status =
+                Some(dto::ObjectLockLegalHoldStatus::from_static(lock::hold_name(true)));
+        }
         output.metadata = Some(rest.meta.user.clone().into_iter().collect());
     }};
 }

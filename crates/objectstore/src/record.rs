@@ -25,6 +25,11 @@ pub struct Bucket {
     /// As it was put.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<String>,
+    /// That objects can be locked, which is never taken back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lock: Option<BucketLock>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lifecycle: Vec<LifecycleRule>,
     /// Everything is blocked unless somebody says otherwise. Source: S3 User Guide, "Blocking public access".
     #[serde(default = "PublicAccessBlock::everything")]
     pub public_access_block: Option<PublicAccessBlock>,
@@ -65,6 +70,79 @@ impl Versioning {
     pub fn is_off(&self) -> bool {
         *self == Versioning::Off
     }
+}
+
+/// How a bucket locks its objects. Source: S3 User Guide, "Locking objects with Object Lock".
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BucketLock {
+    /// For objects that come without a retention of their own.
+    pub default: Option<DefaultRetention>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DefaultRetention {
+    pub mode: RetentionMode,
+    pub period: Period,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Period {
+    Days(i32),
+    Years(i32),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RetentionMode {
+    /// Whoever has the right to can end it.
+    Governance,
+    /// Nobody can.
+    Compliance,
+}
+
+/// Until when a version cannot be deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Retention {
+    pub mode: RetentionMode,
+    /// Microseconds since 1970.
+    pub until: i64,
+}
+
+/// What keeps a version from being deleted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Lock {
+    pub retention: Option<Retention>,
+    pub legal_hold: bool,
+}
+
+impl Lock {
+    pub fn is_none(&self) -> bool {
+        *self == Lock::default()
+    }
+}
+
+/// A rule of the lifecycle. Source: S3 API Reference, `LifecycleRule`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct LifecycleRule {
+    pub id: String,
+    pub is_enabled: bool,
+    /// Whether the prefix stood in the rule itself, as it did in the first version of the API.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub is_old: bool,
+    pub prefix: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<(String, String)>,
+    /// Bytes; neither end is meant.
+    pub larger_than: Option<i64>,
+    pub smaller_than: Option<i64>,
+    pub expire_days: Option<i32>,
+    /// Seconds since 1970.
+    pub expire_date: Option<i64>,
+    pub expire_lone_markers: bool,
+    pub noncurrent_days: Option<i32>,
+    pub noncurrent_kept: Option<i32>,
+    pub abort_days: Option<i32>,
 }
 
 /// A rule of the cross-origin configuration. Source: S3 API Reference, `CORSRule`.
@@ -147,6 +225,8 @@ pub struct Rest {
     pub is_multipart: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub checksum: Option<Checksum>,
+    #[serde(skip_serializing_if = "Lock::is_none")]
+    pub lock: Lock,
     /// Of an object that was written with a key of the client's: what tells whether a key is that one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub customer: Option<String>,
@@ -258,6 +338,8 @@ pub struct Upload {
     #[serde(default)]
     pub is_composite: bool,
     /// As in [`Rest`].
+    #[serde(default, skip_serializing_if = "Lock::is_none")]
+    pub lock: Lock,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub customer: Option<String>,
 }
@@ -317,6 +399,10 @@ mod tests {
                 is_multipart: true,
                 checksum: None,
                 customer: None,
+                lock: Lock {
+                    retention: Some(Retention { mode: RetentionMode::Compliance, until: 5 }),
+                    legal_hold: true,
+                },
             },
         };
         let value = object.encode().unwrap();

@@ -64,6 +64,8 @@ impl ObjectStore {
     /// Serves until `stop` is cancelled.
     pub async fn serve(self, listener: Listener, stop: CancellationToken) {
         let service = Arc::new(self.s3());
+        let (keeper, ended) = (self.clone(), stop.clone());
+        let keeping = tokio::spawn(async move { keeper.keep_expiring(&ended).await });
         let is_tls = listener.is_tls();
         let answer = move |mut request: Request<Incoming>, peer| {
             let (store, service) = (self.clone(), service.clone());
@@ -73,6 +75,9 @@ impl ObjectStore {
             async move { store.answer(&service, peer, request).await }
         };
         listener.serve(answer, stop).await;
+        if let Err(error) = keeping.await {
+            tracing::error!(%error, "what ends objects has ended itself");
+        }
     }
 
     /// One request.

@@ -45,6 +45,15 @@ operations! {
     put_bucket_versioning(r: PutBucketVersioningInput, d) -> PutBucketVersioningOutput { put_versioning(r.input, d) await }
     get_bucket_versioning(r: GetBucketVersioningInput, d) -> GetBucketVersioningOutput { versioning(&d) }
     get_bucket_acl(r: GetBucketAclInput, d) -> GetBucketAclOutput { bucket_acl(&d) }
+    get_object_lock_configuration(r: GetObjectLockConfigurationInput, d) -> GetObjectLockConfigurationOutput { lock_configuration(&d) }
+    put_object_lock_configuration(r: PutObjectLockConfigurationInput, d) -> PutObjectLockConfigurationOutput { put_lock_configuration(r.input, d) await }
+    get_object_retention(r: GetObjectRetentionInput, d) -> GetObjectRetentionOutput { retention(&r.input, &d) }
+    put_object_retention(r: PutObjectRetentionInput, d) -> PutObjectRetentionOutput { put_retention(r.input, d) await }
+    get_object_legal_hold(r: GetObjectLegalHoldInput, d) -> GetObjectLegalHoldOutput { legal_hold(&r.input, &d) }
+    put_object_legal_hold(r: PutObjectLegalHoldInput, d) -> PutObjectLegalHoldOutput { put_legal_hold(r.input, d) await }
+    get_bucket_lifecycle_configuration(r: GetBucketLifecycleConfigurationInput, d) -> GetBucketLifecycleConfigurationOutput { show_lifecycle(&d) }
+    put_bucket_lifecycle_configuration(r: PutBucketLifecycleConfigurationInput, d) -> PutBucketLifecycleConfigurationOutput { put_lifecycle(r.input, d) await }
+    delete_bucket_lifecycle(r: DeleteBucketLifecycleInput, d) -> DeleteBucketLifecycleOutput { delete_lifecycle(d) await }
     put_bucket_acl(r: PutBucketAclInput, d) -> PutBucketAclOutput { no_acls(&d) }
     put_object_acl(r: PutObjectAclInput, d) -> PutObjectAclOutput { no_acls(&d) }
     get_bucket_policy(r: GetBucketPolicyInput, d) -> GetBucketPolicyOutput { show_policy(&d) }
@@ -215,7 +224,6 @@ mod tests {
         "delete_bucket_analytics_configuration",
         "delete_bucket_intelligent_tiering_configuration",
         "delete_bucket_inventory_configuration",
-        "delete_bucket_lifecycle",
         "delete_bucket_metadata_table_configuration",
         "delete_bucket_metrics_configuration",
         "delete_bucket_ownership_controls",
@@ -225,7 +233,6 @@ mod tests {
         "get_bucket_analytics_configuration",
         "get_bucket_intelligent_tiering_configuration",
         "get_bucket_inventory_configuration",
-        "get_bucket_lifecycle_configuration",
         "get_bucket_logging",
         "get_bucket_metadata_table_configuration",
         "get_bucket_metrics_configuration",
@@ -233,9 +240,6 @@ mod tests {
         "get_bucket_replication",
         "get_bucket_request_payment",
         "get_bucket_website",
-        "get_object_legal_hold",
-        "get_object_lock_configuration",
-        "get_object_retention",
         "get_object_torrent",
         "list_bucket_analytics_configurations",
         "list_bucket_intelligent_tiering_configurations",
@@ -246,16 +250,12 @@ mod tests {
         "put_bucket_analytics_configuration",
         "put_bucket_intelligent_tiering_configuration",
         "put_bucket_inventory_configuration",
-        "put_bucket_lifecycle_configuration",
         "put_bucket_logging",
         "put_bucket_metrics_configuration",
         "put_bucket_notification_configuration",
         "put_bucket_replication",
         "put_bucket_request_payment",
         "put_bucket_website",
-        "put_object_legal_hold",
-        "put_object_lock_configuration",
-        "put_object_retention",
         "restore_object",
         "select_object_content",
         "write_get_object_response",

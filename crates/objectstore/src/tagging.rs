@@ -60,6 +60,14 @@ pub fn of_header(header: Option<&str>) -> S3Result<Tags> {
     Ok(tags)
 }
 
+/// The tags of a filter.
+///
+/// # Errors
+/// `InvalidTag`, `MalformedXML`.
+pub fn checked(tags: Vec<Tag>) -> S3Result<Tags> {
+    of_body(dto::Tagging { tag_set: tags }, OBJECT_MAX)
+}
+
 fn of_body(tagging: dto::Tagging, most: usize) -> S3Result<Tags> {
     let pair = |tag: Tag| Some((tag.key?, tag.value.unwrap_or_default()));
     let tags: Option<Tags> = tagging.tag_set.into_iter().map(pair).collect();

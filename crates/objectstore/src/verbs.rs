@@ -18,5 +18,6 @@ verbs! {
     DELETE_BUCKET = "objectstore:bucket:delete", ProjectMember;
     GET_OBJECT = "objectstore:object:get", ProjectReader;
     PUT_OBJECT = "objectstore:object:put", ProjectMember;
+    BYPASS_RETENTION = "objectstore:object:bypass_retention", ProjectManager;
     DELETE_OBJECT = "objectstore:object:delete", ProjectMember;
 }

@@ -18,7 +18,7 @@ use crate::fault::{self, error};
 use crate::lists::{common_prefixes, encoder, most};
 use crate::objects::{etag, no_such_key};
 use crate::record::{Bucket, Head, Object, Rest, Versioning};
-use crate::{ObjectStore, keys, quotas};
+use crate::{ObjectStore, keys, lock, quotas};
 
 /// How the version without an id is called.
 pub const NULL: &str = "null";
@@ -28,10 +28,15 @@ fn until_the_end(at: Timestamp) -> String {
     format!("{:016x}", u64::MAX - u64::try_from(at.0).unwrap_or(0))
 }
 
-/// A new id.
-pub fn new_id(cx: &Cx) -> String {
-    let random = cx.hex_id();
-    until_the_end(cx.now()) + random.get(..keys::ID / 2).unwrap_or_default()
+/// What of a new id is not time.
+pub fn chance(cx: &Cx) -> String {
+    cx.hex_id().split_off(keys::ID / 2)
+}
+
+/// When a version is written that follows another: later than that, whatever the clock says, since the order of versions is
+/// the order of their times.
+pub fn follows(now: Timestamp, old: Option<&Head>) -> Timestamp {
+    old.map_or(now, |old| now.max(Timestamp(old.modified_at.0.saturating_add(1))))
 }
 
 /// Where a version lies once it is not the current one any more.
@@ -68,7 +73,7 @@ pub fn no_such_version() -> S3Error {
     error(S3ErrorCode::NoSuchVersion, "The specified version does not exist.")
 }
 
-/// Makes room for a new current version; says which id it gets. Usage is counted but for what is new.
+/// Makes room for a new current version; says when it is written and which id it gets. Usage is counted but for what is new.
 ///
 /// # Errors
 /// Internal if the store cannot be read.
@@ -77,8 +82,10 @@ pub fn make_room(
     bucket: &Bucket,
     key: &str,
     old: Option<(Record, Head)>,
-    id: &str,
-) -> Result<Option<String>> {
+    now: Timestamp,
+    chance: &str,
+) -> Result<(Timestamp, Option<String>)> {
+    let at = follows(now, old.as_ref().map(|(_, head)| head));
     let keeps_nothing = |change: &mut Change<'_>, head: &Head| {
         quotas::count(change, &bucket.project_id, -1, -i128::from(head.size))
     };
@@ -87,38 +94,37 @@ pub fn make_room(
             if let Some((_, head)) = old {
                 keeps_nothing(change, &head)?;
             }
-            Ok(None)
+            Ok((now, None))
         }
         Versioning::Enabled => {
             if let Some((record, head)) = old {
                 change.put(&place(bucket, key, &head), record.value, &record.payloads)?;
             }
-            Ok(Some(id.to_owned()))
+            Ok((at, Some(until_the_end(at) + chance)))
         }
         // What is written now takes the place of the version without an id, wherever that lies.
         Versioning::Suspended => {
             match old {
                 Some((record, head)) if head.version.is_some() => {
                     change.put(&place(bucket, key, &head), record.value, &record.payloads)?;
-                    if let Some((at, head)) = null_version(change, bucket, key)? {
-                        keeps_nothing(change, &head)?;
+                    if let Some((at, old)) = null_version(change, bucket, key)? {
+                        keeps_nothing(change, &Head::decode(&old.value)?.0)?;
                         change.delete(&at)?;
                     }
                 }
                 Some((_, head)) => keeps_nothing(change, &head)?,
                 None => {}
             }
-            Ok(None)
+            Ok((at, None))
         }
     }
 }
 
-fn null_version(change: &Change<'_>, bucket: &Bucket, key: &str) -> Result<Option<(Vec<u8>, Head)>> {
+fn null_version(change: &Change<'_>, bucket: &Bucket, key: &str) -> Result<Option<(Vec<u8>, Record)>> {
     for found in change.scan_prefix(&keys::versions(&bucket.id, key))? {
         let (at, record) = found?;
-        let head = Head::decode(&record.value)?.0;
-        if head.version.is_none() {
-            return Ok(Some((at, head)));
+        if Head::decode(&record.value)?.0.version.is_none() {
+            return Ok(Some((at, record)));
         }
     }
     Ok(None)
@@ -131,22 +137,30 @@ pub struct Deleted {
     pub is_marker: bool,
 }
 
-/// Deletes an object in a transaction: one of its versions, or the object as it is seen. `id` is that of the delete marker
-/// that may be made.
+/// What a request wants to delete.
+pub struct Wanted {
+    pub key: String,
+    /// One version for good; or else the object as it is seen.
+    pub version: Option<String>,
+    pub conditions: Conditions,
+    /// Whether it passes over retention in governance mode.
+    pub bypasses: bool,
+}
+
+/// Deletes an object in a transaction: one of its versions, or the object as it is seen. `chance` is for the id of the
+/// delete marker that may be made.
 ///
 /// # Errors
 /// Internal if the store cannot be read; the inner error is the client's.
 pub fn delete(
     change: &mut Change<'_>,
     bucket: &Bucket,
-    key: &str,
-    version: Option<&str>,
-    conditions: &Conditions,
-    id: &str,
+    wanted: &Wanted,
     now: Timestamp,
+    chance: &str,
 ) -> Result<S3Result<Deleted>> {
     let Some(bucket) = current(change, bucket)? else { return Ok(Err(no_such_bucket())) };
-    let seat = keys::object(&bucket.id, key);
+    let seat = keys::object(&bucket.id, &wanted.key);
     let old = match change.get(&seat)? {
         Some(record) => {
             let head = Head::decode(&record.value)?.0;
@@ -154,11 +168,11 @@ pub fn delete(
         }
         None => None,
     };
-    if let Some(version) = version {
-        return delete_version(change, &bucket, key, version, old.map(|(_, head)| head));
+    if let Some(version) = &wanted.version {
+        return delete_version(change, &bucket, wanted, version, old, now);
     }
     let seen = old.as_ref().map(|(_, head)| head).filter(|head| !head.is_marker);
-    if let Err(refused) = conditions.check_write(seen) {
+    if let Err(refused) = wanted.conditions.check_write(seen) {
         return Ok(Err(refused));
     }
     if bucket.versioning.is_off() {
@@ -168,8 +182,8 @@ pub fn delete(
         }
         return Ok(Ok(Deleted::default()));
     }
-    let version = make_room(change, &bucket, key, old, id)?;
-    let head = Head { modified_at: now, size: 0, etag: String::new(), version, is_marker: true };
+    let (modified_at, version) = make_room(change, &bucket, &wanted.key, old, now, chance)?;
+    let head = Head { modified_at, size: 0, etag: String::new(), version, is_marker: true };
     let deleted = Deleted { version: Some(name(&head)), is_marker: true };
     quotas::count(change, &bucket.project_id, 1, 0)?;
     change.put(&seat, Object { head, rest: Rest::default() }.encode()?, &[])?;
@@ -180,48 +194,44 @@ pub fn delete(
 fn delete_version(
     change: &mut Change<'_>,
     bucket: &Bucket,
-    key: &str,
+    wanted: &Wanted,
     version: &str,
-    current: Option<Head>,
+    current: Option<(Record, Head)>,
+    now: Timestamp,
 ) -> Result<S3Result<Deleted>> {
-    let seat = keys::object(&bucket.id, key);
-    let done = |head: &Head| {
-        Ok(Ok(Deleted {
-            version: (!bucket.versioning.is_off()).then(|| version.to_owned()),
-            is_marker: head.is_marker,
-        }))
-    };
-    if let Some(head) = current.filter(|head| name(head) == version) {
-        quotas::count(change, &bucket.project_id, -1, -i128::from(head.size))?;
-        let newest = change.scan_prefix(&keys::versions(&bucket.id, key))?.next().transpose()?;
-        match newest {
-            Some((at, record)) => {
-                change.put(&seat, record.value, &record.payloads)?;
-                change.delete(&at)?;
-            }
-            None => change.delete(&seat)?,
-        }
-        return done(&head);
-    }
-    let found = if version == NULL {
-        null_version(change, bucket, key)?
-    } else {
-        let at = keys::version(&bucket.id, key, version);
-        match change.get(&at)? {
-            Some(record) => {
-                let head = Head::decode(&record.value)?.0;
-                Some((at, head))
-            }
-            None => None,
+    let (key, seat) = (&wanted.key, keys::object(&bucket.id, &wanted.key));
+    let current = current.filter(|(_, head)| name(head) == version).map(|(record, _)| record);
+    let is_current = current.is_some();
+    let found = match current {
+        Some(record) => Some((seat.clone(), record)),
+        None if version == NULL => null_version(change, bucket, key)?,
+        None => {
+            let at = keys::version(&bucket.id, key, version);
+            change.get(&at)?.map(|record| (at, record))
         }
     };
     // That it is not there is no error, as for objects.
-    let Some((at, head)) = found else {
+    let Some((at, record)) = found else {
         return Ok(Ok(Deleted { version: Some(version.to_owned()), is_marker: false }));
     };
+    let Object { head, rest } = Object::decode(&record.value)?;
+    if rest.lock.holds(now, wanted.bypasses) {
+        return Ok(Err(lock::locked()));
+    }
     quotas::count(change, &bucket.project_id, -1, -i128::from(head.size))?;
-    change.delete(&at)?;
-    done(&head)
+    let others = keys::versions(&bucket.id, key);
+    let newest = if is_current { change.scan_prefix(&others)?.next().transpose()? } else { None };
+    match newest {
+        Some((at, record)) => {
+            change.put(&seat, record.value, &record.payloads)?;
+            change.delete(&at)?;
+        }
+        None => change.delete(&at)?,
+    }
+    Ok(Ok(Deleted {
+        version: (!bucket.versioning.is_off()).then(|| version.to_owned()),
+        is_marker: head.is_marker,
+    }))
 }
 
 /// An id that can be one.
@@ -364,7 +374,17 @@ impl ObjectStore {
                 ));
             }
         };
-        self.configure(&decided, move |bucket| bucket.versioning = versioning).await?;
+        let set = move |bucket: &mut Bucket| {
+            if bucket.lock.is_some() && versioning != Versioning::Enabled {
+                return Err(error(
+                    S3ErrorCode::InvalidBucketState,
+                    "An Object Lock configuration is present on this bucket, so the versioning state cannot be changed.",
+                ));
+            }
+            bucket.versioning = versioning;
+            Ok(())
+        };
+        self.try_configure(&decided, set).await?;
         Ok(S3Response::new(dto::PutBucketVersioningOutput {}))
     }
 
@@ -373,18 +393,12 @@ impl ObjectStore {
         &self,
         decided: &Decided,
         bucket: Arc<Bucket>,
-        key: String,
-        version: Option<String>,
-        conditions: Conditions,
+        mut wanted: Wanted,
     ) -> S3Result<Deleted> {
-        check_id(version.as_deref())?;
-        let version = version.filter(|version| !version.is_empty());
-        let (id, now) = (new_id(&decided.cx), decided.cx.now());
-        let deleted = self
-            .0
-            .store
-            .write(move |change| delete(change, &bucket, &key, version.as_deref(), &conditions, &id, now))
-            .await;
+        check_id(wanted.version.as_deref())?;
+        wanted.version = wanted.version.filter(|version| !version.is_empty());
+        let (now, chance) = (decided.cx.now(), chance(&decided.cx));
+        let deleted = self.0.store.write(move |change| delete(change, &bucket, &wanted, now, &chance)).await;
         deleted.map_err(|error| fault::of(&error))?
     }
 

@@ -130,6 +130,7 @@ pub fn needed(operation: &str, has_version: bool) -> Option<&'static [&'static s
     }
     Some(match operation {
         "AbortMultipartUpload" => &["s3:AbortMultipartUpload"],
+        "BypassGovernanceRetention" => &["s3:BypassGovernanceRetention"],
         "CreateBucket" => &["s3:CreateBucket"],
         "DeleteBucket" => &["s3:DeleteBucket"],
         "DeleteBucketPolicy" => &["s3:DeleteBucketPolicy"],

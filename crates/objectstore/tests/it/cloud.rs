@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use hanse_core::{Cx, Result, Secret};
+use hanse_core::{Cx, ManualClock, OsRandom, Result, Secret};
 use hanse_crypto::MasterKey;
 use hanse_logstore::{Options, Store};
 use hanse_objectstore::ports::{Key, Keys, Limits, Quota};
@@ -103,6 +103,9 @@ pub struct Cloud {
     pub keys: Arc<TestKeys>,
     pub store: Store,
     pub db: Db,
+    /// Behind which it lives; signatures are compared with the real time.
+    pub clock: Arc<ManualClock>,
+    pub service: ObjectStore,
     directory: TempDir,
     stop: CancellationToken,
     running: JoinHandle<()>,
@@ -114,7 +117,8 @@ impl Cloud {
     }
 
     async fn in_directory(directory: TempDir) -> Cloud {
-        let cx = Cx::system();
+        let clock = Arc::new(ManualClock::at(Cx::system().now()));
+        let cx = Cx::new(clock.clone(), Arc::new(OsRandom));
         let path = |name: &str| directory.path().join(name);
         let store = Store::open(&cx, &path("objects"), Options::default()).unwrap();
         let db = Db::sqlite(&cx, &path("state.db"), &[hanse_store::MIGRATIONS]).await.unwrap();
@@ -130,14 +134,15 @@ impl Cloud {
                 .await
                 .unwrap();
         let (address, stop) = (listener.address().unwrap(), CancellationToken::new());
-        let running = tokio::spawn(service.serve(listener, stop.clone()));
-        Cloud { address, keys, store, db, directory, stop, running }
+        let running = tokio::spawn(service.clone().serve(listener, stop.clone()));
+        Cloud { address, keys, store, db, clock, service, directory, stop, running }
     }
 
     /// Ends the service and starts it again on the same directory.
     pub async fn restarted(self) -> Cloud {
         self.stop.cancel();
         self.running.await.unwrap();
+        drop(self.service);
         self.store.close().await;
         self.db.close().await;
         Cloud::in_directory(self.directory).await

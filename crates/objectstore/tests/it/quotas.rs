@@ -6,9 +6,9 @@ use crate::client::Request;
 use crate::cloud::Cloud;
 
 /// Limits hold for a second.
-async fn limit(cloud: &Cloud, quota: Quota) {
+fn limit(cloud: &Cloud, quota: Quota) {
     cloud.keys.limit("mine", quota);
-    tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+    cloud.clock.advance(std::time::Duration::from_secs(1));
 }
 
 #[tokio::test]
@@ -16,7 +16,7 @@ async fn what_would_be_too_much_is_refused_and_nothing_of_it_kept() {
     let cloud = Cloud::start().await;
     let client = cloud.member("quota").await;
     client.put("/quota/a", &[0; 600]).await.expect(200);
-    limit(&cloud, Quota { bytes: Some(1000), objects: Some(3), ..Quota::default() }).await;
+    limit(&cloud, Quota { bytes: Some(1000), objects: Some(3), ..Quota::default() });
     client.put("/quota/b", &[0; 401]).await.refused(403, "QuotaExceeded");
     client.get("/quota/b").await.refused(404, "NoSuchKey");
     client.put("/quota/b", &[0; 400]).await.expect(200);
@@ -39,7 +39,7 @@ async fn what_would_be_too_much_is_refused_and_nothing_of_it_kept() {
     other.put("/theirs", b"").await.expect(200);
     other.put("/theirs/key", &[0; 5000]).await.expect(200);
     // Whoever has too much can still read, and delete.
-    limit(&cloud, Quota { bytes: Some(1), ..Quota::default() }).await;
+    limit(&cloud, Quota { bytes: Some(1), ..Quota::default() });
     assert_eq!(client.get("/quota/c").await.expect(200).body.len(), 600);
     for key in ["b", "c", "d"] {
         client.delete(&format!("/quota/{key}")).await.expect(204);
@@ -51,7 +51,7 @@ async fn what_would_be_too_much_is_refused_and_nothing_of_it_kept() {
 async fn the_number_of_buckets_is_limited() {
     let cloud = Cloud::start().await;
     let client = cloud.member("one").await;
-    limit(&cloud, Quota { buckets: Some(2), ..Quota::default() }).await;
+    limit(&cloud, Quota { buckets: Some(2), ..Quota::default() });
     client.put("/two", b"").await.expect(200);
     client.put("/three", b"").await.refused(400, "TooManyBuckets");
     client.delete("/one").await.expect(204);
