@@ -1,7 +1,7 @@
 """What the stock Python clients of S3 do with the cloud. Arguments: the endpoint, the CA's certificate, the access key, the
-region and the name of a function below. The secret key is read from standard input, the first line of it.
+region, the name of a function below and what that wants to know. The secret key is read from standard input, the first line of it.
 """
-import hashlib, http.client, io, json, os, random, socket, ssl, sys, tempfile, urllib.parse
+import datetime, hashlib, http.client, io, json, os, random, socket, ssl, sys, tempfile, urllib.parse
 
 import boto3
 import urllib3
@@ -249,6 +249,84 @@ def virtual_host():
     assert client().get_object(Bucket="named", Key="a/b c")["Body"].read() == b"hello"
 
 
+def rules():
+    """Keys of the client's own, locks, the lifecycle, checksums of whole objects."""
+    s3 = client()
+    s3.create_bucket(Bucket="rules", ObjectLockEnabledForBucket=True)
+    own = {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": b"k" * 32}
+    s3.put_object(Bucket="rules", Key="own", Body=b"hidden", **own)
+    assert s3.get_object(Bucket="rules", Key="own", **own)["Body"].read() == b"hidden"
+    refused("InvalidRequest", s3.get_object, Bucket="rules", Key="own")
+    wrong = {**own, "SSECustomerKey": b"w" * 32}
+    assert refused("AccessDenied", s3.get_object, Bucket="rules", Key="own", **wrong) == 403
+
+    until = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(days=1)
+    kept = s3.put_object(Bucket="rules", Key="kept", Body=b"kept", ObjectLockMode="COMPLIANCE", ObjectLockRetainUntilDate=until)
+    refused("AccessDenied", s3.delete_object, Bucket="rules", Key="kept", VersionId=kept["VersionId"])
+    s3.put_object_legal_hold(Bucket="rules", Key="own", LegalHold={"Status": "ON"})
+    assert s3.get_object_legal_hold(Bucket="rules", Key="own")["LegalHold"]["Status"] == "ON"
+    s3.put_object_lock_configuration(Bucket="rules", ObjectLockConfiguration={
+        "ObjectLockEnabled": "Enabled", "Rule": {"DefaultRetention": {"Mode": "GOVERNANCE", "Days": 1}}})
+    assert s3.head_object(Bucket="rules", Key="kept")["ObjectLockMode"] == "COMPLIANCE"
+    s3.put_object(Bucket="rules", Key="default", Body=b"x")
+    assert s3.get_object_retention(Bucket="rules", Key="default")["Retention"]["Mode"] == "GOVERNANCE"
+
+    life = [{"ID": "old", "Status": "Enabled", "Filter": {"Prefix": "logs/"}, "Expiration": {"Days": 30},
+             "NoncurrentVersionExpiration": {"NoncurrentDays": 7}, "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 3}}]
+    s3.put_bucket_lifecycle_configuration(Bucket="rules", LifecycleConfiguration={"Rules": life})
+    assert s3.get_bucket_lifecycle_configuration(Bucket="rules")["Rules"] == life
+
+    begun = s3.create_multipart_upload(Bucket="rules", Key="whole", ChecksumAlgorithm="CRC64NVME", ChecksumType="FULL_OBJECT")
+    name = {"Bucket": "rules", "Key": "whole", "UploadId": begun["UploadId"]}
+    pieces = [LARGE[:6 * MIB], LARGE[6 * MIB:]]
+    parts = [{"PartNumber": number + 1, "ETag": s3.upload_part(Body=piece, PartNumber=number + 1, ChecksumAlgorithm="CRC64NVME", **name)["ETag"]}
+             for number, piece in enumerate(pieces)]
+    done = s3.complete_multipart_upload(MultipartUpload={"Parts": parts}, **name)
+    whole = s3.put_object(Bucket="rules", Key="at-once", Body=LARGE, ChecksumAlgorithm="CRC64NVME")
+    assert done["ChecksumCRC64NVME"] == whole["ChecksumCRC64NVME"] and done["ChecksumType"] == "FULL_OBJECT", done
+
+
+def opened():
+    """What somebody of another project gets of `shared`, once its policy lets them read below `open/`."""
+    s3 = client()
+    assert s3.get_object(Bucket="shared", Key="open/k")["Body"].read() == b"hello"
+    refused("AccessDenied", s3.get_object, Bucket="shared", Key="closed/k")
+    refused("AccessDenied", s3.put_object, Bucket="shared", Key="open/k", Body=b"x")
+    refused("AccessDenied", s3.get_bucket_policy, Bucket="shared")
+
+
+def policy():
+    """Lets the project that is named last read below `open/`, and then everybody."""
+    s3 = client()
+    s3.create_bucket(Bucket="shared")
+    for key in ["open/k", "closed/k"]:
+        s3.put_object(Bucket="shared", Key=key, Body=b"hello")
+    def allow(principal):
+        return json.dumps({"Version": "2012-10-17", "Statement": [{
+            "Effect": "Allow", "Principal": principal, "Action": "s3:GetObject", "Resource": "arn:aws:s3:::shared/open/*"}]})
+    refused("AccessDenied", s3.put_bucket_policy, Bucket="shared", Policy=allow("*"))
+    s3.delete_public_access_block(Bucket="shared")
+    s3.put_bucket_policy(Bucket="shared", Policy=allow("*"))
+    assert s3.get_bucket_policy_status(Bucket="shared")["PolicyStatus"]["IsPublic"]
+    assert ask("GET", f"{endpoint}/shared/open/k") == (200, b"hello")
+    assert ask("GET", f"{endpoint}/shared/closed/k")[0] == 403
+    assert ask("DELETE", f"{endpoint}/shared/open/k")[0] == 403
+    s3.put_public_access_block(Bucket="shared", PublicAccessBlockConfiguration={"RestrictPublicBuckets": True})
+    assert ask("GET", f"{endpoint}/shared/open/k")[0] == 403
+    s3.put_bucket_policy(Bucket="shared", Policy=allow({"AWS": sys.argv[6]}))
+    assert json.loads(s3.get_bucket_policy(Bucket="shared")["Policy"])["Statement"][0]["Principal"]["AWS"] == sys.argv[6]
+
+
+def full():
+    """A project at its limit of bytes."""
+    s3 = client()
+    s3.create_bucket(Bucket="full")
+    s3.put_object(Bucket="full", Key="a", Body=b"x" * 900)
+    assert refused("QuotaExceeded", s3.put_object, Bucket="full", Key="b", Body=b"x" * 200) == 403
+    refused("404", s3.head_object, Bucket="full", Key="b")
+    s3.put_object(Bucket="full", Key="b", Body=b"x" * 100)
+
+
 def code():
     """What listing the buckets is answered with, and putting an object into a bucket of somebody else."""
     s3, found = client(), {}
@@ -265,6 +343,6 @@ def code():
     print(json.dumps(found))
 
 
-endpoint, authority, access, region, what = sys.argv[1:]
+endpoint, authority, access, region, what = sys.argv[1:6]
 secret = sys.stdin.readline().rstrip("\n")
 globals()[what]()

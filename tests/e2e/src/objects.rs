@@ -93,14 +93,14 @@ impl Cloud {
         command
     }
 
-    /// One of the functions of `s3_clients.py`; what it prints.
-    pub fn python_s3(&self, key: &Key, what: &str) -> String {
-        let mut child = self.python("s3_clients.py", key, &[what]);
+    /// One of the functions of `s3_clients.py`, with what it wants to know; what it prints.
+    pub fn python_s3(&self, key: &Key, what: &[&str]) -> String {
+        let mut child = self.python("s3_clients.py", key, what);
         // It reads no more than the line that is in the pipe.
         drop(child.stdin.take());
         let done = child.wait_with_output().expect("python3 ends");
         let (out, err) = (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
-        assert!(done.status.success(), "{what} failed:\n{out}{err}");
+        assert!(done.status.success(), "{what:?} failed:\n{out}{err}");
         out.into_owned()
     }
 

@@ -67,9 +67,24 @@ fn boto3_and_minio_do_what_they_do_elsewhere() {
     let domain = "[objectstore]\ndomain = \"s3.example.org\"";
     let Some(cloud) = start("s3-py", domain) else { return };
     let key = cloud.key_of("ada", "blue");
-    for what in ["objects", "versions", "uploads", "presigned", "minio", "virtual_host"] {
-        cloud.python_s3(&key, what);
+    for what in ["objects", "versions", "uploads", "presigned", "minio", "virtual_host", "rules"] {
+        cloud.python_s3(&key, &[what]);
     }
+}
+
+#[test]
+fn a_policy_opens_a_bucket_to_others_and_a_limit_closes_a_project() {
+    let Some(cloud) = start("s3-policy", "") else { return };
+    let [ada, eve] = [("ada", "blue"), ("eve", "green")].map(|(user, project)| cloud.key_of(user, project));
+    let shown = |kind: &str, name: &str| cloud.openstack_json("hanse-admin", &[kind, "show", name]);
+    let green = shown("project", "green")["id"].as_str().unwrap().to_owned();
+    cloud.python_s3(&ada, &["policy", &green]);
+    cloud.python_s3(&eve, &["opened"]);
+    let admin = |arguments: &[&str]| ok(cloud.openstack("hanse-admin").args(arguments));
+    admin(&["registered", "limit", "create", "--service", "s3", "--default-limit", "-1", "bytes"]);
+    admin(&["limit", "create", "--service", "s3", "--project", "green", "--resource-limit", "1000", "bytes"]);
+    std::thread::sleep(TRUSTED);
+    cloud.python_s3(&eve, &["full"]);
 }
 
 #[test]
@@ -213,7 +228,7 @@ fn a_key_is_worth_what_its_user_may_do_now_and_in_its_project() {
     let Some(cloud) = start("s3-may", "") else { return };
     let admin = |arguments: &[&str]| ok(cloud.openstack("hanse-admin").args(arguments));
     let [ada, eve] = [("ada", "blue"), ("eve", "green")].map(|(user, project)| cloud.key_of(user, project));
-    let what = |key: &Key| -> Value { serde_json::from_str(&cloud.python_s3(key, "code")).unwrap() };
+    let what = |key: &Key| -> Value { serde_json::from_str(&cloud.python_s3(key, &["code"])).unwrap() };
     let all = |code: &str| json!({"list": code, "get": code, "put": code, "keys": code, "take": code, "delete": code});
     ok(&mut cloud.aws(&ada, &["s3", "mb", "s3://shared"]));
     ok(&mut cloud.aws(&ada, &["s3", "cp", &cloud.random_file("k", 5), "s3://shared/k"]));
