@@ -140,7 +140,7 @@ fn actions_have_no_case_and_resources_have() {
         ("S3:getobject", "s3:GetObject", ALLOW),
         ("s3:Get*", "s3:GetObject", ALLOW),
         ("s3:Get*", "s3:GetObjectAcl", ALLOW),
-        ("s3:GetObjec?", "s3:GetObject", ALLOW),
+        ("s3:GetObj?ct", "s3:GetObject", ALLOW),
         ("s3:GetObject?cl", "s3:GetObjectAcl", ALLOW),
         ("s3:*", "s3:PutObject", ALLOW),
         ("*", "s3:PutObject", ALLOW),
