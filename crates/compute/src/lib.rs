@@ -68,7 +68,7 @@ pub fn service(deps: Deps) -> Service {
         faults: FaultStyle::Nova,
         microversions: Some(("compute", VERSIONS)),
         reconcilers: vec![Arc::new(servers::reconcile::Servers::new(deps))],
-        verbs: verbs::ALL,
+        verbs: verbs::VERBS,
         catalog: vec![CatalogEntry { kind: "compute", name: "nova", path: "/compute/v2.1" }],
     }
 }

@@ -1,15 +1,6 @@
 //! Every verb of compute, under the name that Nova's policy gives it.
 
-use hanse_policy::{Rule, Verb};
-
-macro_rules! verbs {
-    ($($name:ident = $text:literal, $rule:ident;)*) => {
-        $(pub const $name: Verb = Verb::new($text, Rule::$rule);)*
-        pub const ALL: &[Verb] = &[$($name),*];
-    };
-}
-
-verbs! {
+hanse_policy::verbs! {
     FLAVORS_READ = "os_compute_api:flavors", Authenticated;
     FLAVORS_CREATE = "os_compute_api:os-flavor-manage:create", Admin;
     FLAVORS_DELETE = "os_compute_api:os-flavor-manage:delete", Admin;

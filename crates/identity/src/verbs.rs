@@ -1,15 +1,7 @@
 //! Everything that identity can be asked to do, named as upstream's policy names it.
 
-use hanse_policy::{Rule, Verb};
-
-macro_rules! verbs {
-    ($($constant:ident = $name:literal, $rule:ident;)*) => {
-        $(pub(crate) const $constant: Verb = Verb::new(concat!("identity:", $name), Rule::$rule);)*
-        pub(crate) const VERBS: &[Verb] = &[$($constant),*];
-    };
-}
-
-verbs! {
+hanse_policy::verbs! {
+    "identity:";
     AUTHENTICATE = "authenticate", Authenticated;
     ISSUE_RECEIPT = "issue_receipt", Authenticated;
     VALIDATE_TOKEN = "validate_token", OwnerOrSystemReader;

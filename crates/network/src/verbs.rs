@@ -1,15 +1,6 @@
 //! Everything that can be asked for, named as upstream's policy names it.
 
-use hanse_policy::{Rule, Verb};
-
-macro_rules! verbs {
-    ($($constant:ident = $name:literal, $rule:ident;)*) => {
-        $(pub(crate) const $constant: Verb = Verb::new($name, Rule::$rule);)*
-        pub(crate) const VERBS: &[Verb] = &[$($constant),*];
-    };
-}
-
-verbs! {
+hanse_policy::verbs! {
     SHOW_NETWORK = "get_network", ProjectReader;
     CREATE_NETWORK = "create_network", ProjectMember;
     CREATE_SHARED_NETWORK = "create_network:shared", Admin;

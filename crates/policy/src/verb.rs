@@ -78,3 +78,16 @@ impl Verb {
         Verb { name, rule }
     }
 }
+
+/// Names all that can be asked for of a service: a constant for each, and one for all. The first line may say how all of them
+/// begin.
+#[macro_export]
+macro_rules! verbs {
+    ($first:ident = $($rest:tt)*) => { $crate::verbs! { ""; $first = $($rest)* } };
+    ($prefix:literal; $($constant:ident = $name:literal, $rule:ident;)*) => {
+        $(pub(crate) const $constant: $crate::Verb =
+            $crate::Verb::new(concat!($prefix, $name), $crate::Rule::$rule);)*
+        /// Every one of them.
+        pub const VERBS: &[$crate::Verb] = &[$($constant),*];
+    };
+}
