@@ -14,12 +14,12 @@ use crate::customer::{CustomerKey, given_key, show_encryption};
 use crate::fault::{self, error};
 use crate::intake::{self, Taken};
 use crate::offered::asked;
-use crate::record::{Bucket, Checksum, Head, Meta, Object, Rest};
+use crate::record::{Bucket, Checksum, Head, Manifest, Meta, Object, Rest};
 use crate::sums::{Algorithm, Claimed};
 use crate::{ObjectStore, keys, offered, quotas, versions};
 
 /// Of user metadata, in bytes. Source: S3 User Guide, "Working with object metadata".
-const USER_META_MAX: usize = 2048;
+pub const USER_META_MAX: usize = 2048;
 
 pub fn no_such_key() -> S3Error {
     error(S3ErrorCode::NoSuchKey, "The specified key does not exist.")
@@ -148,7 +148,8 @@ pub fn put(
         return Ok(Put::Refused(refused));
     }
     object.head.version = versions::make_room(change, &bucket, key, old, version)?;
-    quotas::count(change, &bucket.project_id, 1, i128::from(object.head.size))?;
+    quotas::count(change, &bucket, 1, i128::from(object.head.size))?;
+    quotas::check_bucket(change, &bucket)?;
     change.put(&place, object.encode()?, payloads)?;
     Ok(Put::Done)
 }
@@ -200,6 +201,7 @@ pub struct Incoming {
     pub headers: HeaderMap,
     pub trailers: Option<TrailingHeaders>,
     pub customer: Option<CustomerKey>,
+    pub manifest: Option<Manifest>,
 }
 
 impl ObjectStore {
@@ -259,6 +261,7 @@ impl ObjectStore {
                 is_multipart: false,
                 checksum: taken.checksum,
                 customer: customer.map(|customer| customer.proof(decided)).transpose()?,
+                manifest: incoming.manifest,
             },
         };
         let (key, conditions, version) = (incoming.key, incoming.conditions, versions::new_id(&decided.cx));
@@ -305,6 +308,7 @@ impl ObjectStore {
             headers,
             trailers: request.trailing_headers,
             customer: customer.clone(),
+            manifest: None,
         };
         let object = self.put(&decided, incoming).await?;
         let mut output = dto::PutObjectOutput {

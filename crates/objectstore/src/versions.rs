@@ -79,9 +79,8 @@ pub fn make_room(
     old: Option<(Record, Head)>,
     id: &str,
 ) -> Result<Option<String>> {
-    let keeps_nothing = |change: &mut Change<'_>, head: &Head| {
-        quotas::count(change, &bucket.project_id, -1, -i128::from(head.size))
-    };
+    let keeps_nothing =
+        |change: &mut Change<'_>, head: &Head| quotas::count(change, bucket, -1, -i128::from(head.size));
     match bucket.versioning {
         Versioning::Off => {
             if let Some((_, head)) = old {
@@ -163,7 +162,7 @@ pub fn delete(
     }
     if bucket.versioning.is_off() {
         if let Some((_, head)) = &old {
-            quotas::count(change, &bucket.project_id, -1, -i128::from(head.size))?;
+            quotas::count(change, &bucket, -1, -i128::from(head.size))?;
             change.delete(&seat)?;
         }
         return Ok(Ok(Deleted::default()));
@@ -171,7 +170,7 @@ pub fn delete(
     let version = make_room(change, &bucket, key, old, id)?;
     let head = Head { modified_at: now, size: 0, etag: String::new(), version, is_marker: true };
     let deleted = Deleted { version: Some(name(&head)), is_marker: true };
-    quotas::count(change, &bucket.project_id, 1, 0)?;
+    quotas::count(change, &bucket, 1, 0)?;
     change.put(&seat, Object { head, rest: Rest::default() }.encode()?, &[])?;
     Ok(Ok(deleted))
 }
@@ -192,7 +191,7 @@ fn delete_version(
         }))
     };
     if let Some(head) = current.filter(|head| name(head) == version) {
-        quotas::count(change, &bucket.project_id, -1, -i128::from(head.size))?;
+        quotas::count(change, bucket, -1, -i128::from(head.size))?;
         let newest = change.scan_prefix(&keys::versions(&bucket.id, key))?.next().transpose()?;
         match newest {
             Some((at, record)) => {
@@ -219,7 +218,7 @@ fn delete_version(
     let Some((at, head)) = found else {
         return Ok(Ok(Deleted { version: Some(version.to_owned()), is_marker: false }));
     };
-    quotas::count(change, &bucket.project_id, -1, -i128::from(head.size))?;
+    quotas::count(change, bucket, -1, -i128::from(head.size))?;
     change.delete(&at)?;
     done(&head)
 }
