@@ -10,4 +10,7 @@ mod multipart;
 mod objects;
 mod quotas;
 mod strange;
+mod swift;
+mod swift_large;
+mod swift_sharing;
 mod versions;
