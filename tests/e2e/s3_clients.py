@@ -276,14 +276,14 @@ def rules():
     s3.put_bucket_lifecycle_configuration(Bucket="rules", LifecycleConfiguration={"Rules": life})
     assert s3.get_bucket_lifecycle_configuration(Bucket="rules")["Rules"] == life
 
-    begun = s3.create_multipart_upload(Bucket="rules", Key="whole", ChecksumAlgorithm="CRC64NVME", ChecksumType="FULL_OBJECT")
+    begun = s3.create_multipart_upload(Bucket="rules", Key="whole", ChecksumAlgorithm="CRC32", ChecksumType="FULL_OBJECT")
     name = {"Bucket": "rules", "Key": "whole", "UploadId": begun["UploadId"]}
     pieces = [LARGE[:6 * MIB], LARGE[6 * MIB:]]
-    parts = [{"PartNumber": number + 1, "ETag": s3.upload_part(Body=piece, PartNumber=number + 1, ChecksumAlgorithm="CRC64NVME", **name)["ETag"]}
+    parts = [{"PartNumber": number + 1, "ETag": s3.upload_part(Body=piece, PartNumber=number + 1, ChecksumAlgorithm="CRC32", **name)["ETag"]}
              for number, piece in enumerate(pieces)]
     done = s3.complete_multipart_upload(MultipartUpload={"Parts": parts}, **name)
-    whole = s3.put_object(Bucket="rules", Key="at-once", Body=LARGE, ChecksumAlgorithm="CRC64NVME")
-    assert done["ChecksumCRC64NVME"] == whole["ChecksumCRC64NVME"] and done["ChecksumType"] == "FULL_OBJECT", done
+    whole = s3.put_object(Bucket="rules", Key="at-once", Body=LARGE, ChecksumAlgorithm="CRC32")
+    assert done["ChecksumCRC32"] == whole["ChecksumCRC32"] and done["ChecksumType"] == "FULL_OBJECT", done
 
 
 def opened():

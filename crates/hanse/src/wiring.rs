@@ -114,6 +114,7 @@ fn object_store(cx: &Cx, config: &Config, db: &Db, keys: &Keys, identity: Identi
             store,
             keys: of_identity.clone(),
             limits: of_identity.clone(),
+            tokens: of_identity.clone(),
             master: master.clone(),
         };
         ObjectStore::new(deps, settings.clone())

@@ -207,6 +207,11 @@ impl ObjectStore {
         known.map_or_else(|| self.0.policies.read(bucket, text), Ok).map(Some)
     }
 
+    /// Whether the policy of a bucket denies anything to anybody, or does not read.
+    pub(crate) fn denies_something(&self, bucket: &Bucket) -> bool {
+        self.policy_of(bucket).map_or(true, |policy| policy.is_some_and(|policy| policy.denies_something()))
+    }
+
     /// Whether an operation may be done in a bucket, with an object if it is about one. `given` are the tags that it would
     /// give the object, if they are not in a header.
     ///

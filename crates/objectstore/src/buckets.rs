@@ -8,17 +8,20 @@ use s3s::{S3ErrorCode, S3Request, S3Response, S3Result};
 use crate::access::{Decided, no_such_bucket};
 use crate::conditions::time;
 use crate::fault::{self, error};
-use crate::record::{self, Bucket, BucketLock, PublicAccessBlock, Versioning};
+use crate::record::{self, Bucket, BucketLock, Versioning};
 use crate::{ObjectStore, keys, quotas};
 
-/// Names that the listener needs for itself: Swift's `/info` and `/v1`.
-const RESERVED: [&str; 2] = ["info", "v1"];
+/// Names that the listener needs for itself: paths of Swift begin with them.
+pub const RESERVED: [&str; 3] = ["info", "v1", "healthcheck"];
 
 /// A page of buckets. Source: S3 API Reference, ListBuckets.
 const PAGE: usize = 10_000;
 
 /// Source: S3 User Guide, "General purpose bucket naming rules".
-fn check_name(name: &str) -> S3Result<()> {
+///
+/// # Errors
+/// `InvalidBucketName`.
+pub fn check_name(name: &str) -> S3Result<()> {
     let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     let is_fine = (3..=63).contains(&name.len())
         && name.bytes().all(|byte| is_plain(byte) || byte == b'-' || byte == b'.')
@@ -46,7 +49,7 @@ enum Made {
 
 impl ObjectStore {
     /// Writes down who does it, before it is done.
-    async fn audit(&self, decided: &Decided, grant: &Grant) -> S3Result<()> {
+    pub(crate) async fn audit(&self, decided: &Decided, grant: &Grant) -> S3Result<()> {
         let written = self.0.db.write(&decided.cx, grant, |_| Box::pin(async { Ok(()) })).await;
         written.map_err(|error| fault::of(&error))
     }
@@ -68,25 +71,24 @@ impl ObjectStore {
                 format!("The specified location-constraint is not valid; this is {region}."),
             ));
         }
-        let locks = input.object_lock_enabled_for_bucket == Some(true);
         check_acl(input.acl.as_ref().map(dto::BucketCannedACL::as_str))?;
-        let bucket = Bucket {
-            id: decided.cx.hex_id(),
-            name: input.bucket.clone(),
-            project_id: decided.project_id.clone(),
-            created_at: decided.cx.now().0,
-            tags: Vec::new(),
-            cors: Vec::new(),
-            versioning: if locks { Versioning::Enabled } else { Versioning::Off },
-            lock: locks.then(BucketLock::default),
-            lifecycle: Vec::new(),
-            policy: None,
-            public_access_block: PublicAccessBlock::everything(),
-        };
-        if self.find_bucket(&bucket.name).map_err(|error| fault::of(&error))?.is_none() {
-            self.audit(&decided, &decided.grant(&bucket.name)?).await?;
+        let location = format!("/{}", input.bucket);
+        let mut bucket = Bucket::new(&decided.cx, input.bucket, decided.project_id.clone());
+        if input.object_lock_enabled_for_bucket == Some(true) {
+            (bucket.versioning, bucket.lock) = (Versioning::Enabled, Some(BucketLock::default()));
         }
-        let location = format!("/{}", bucket.name);
+        self.make(&decided, bucket).await?;
+        Ok(S3Response::new(dto::CreateBucketOutput { location: Some(location) }))
+    }
+
+    /// Makes a bucket of a name that was checked.
+    ///
+    /// # Errors
+    /// `BucketAlreadyOwnedByYou`, `BucketAlreadyExists`, `TooManyBuckets`.
+    pub(crate) async fn make(&self, decided: &Decided, bucket: Bucket) -> S3Result<()> {
+        if self.find_bucket(&bucket.name).map_err(|error| fault::of(&error))?.is_none() {
+            self.audit(decided, &decided.grant(&bucket.name)?).await?;
+        }
         let quota = self.0.quotas.of(&decided.cx, &decided.project_id).await.map_err(|e| fault::of(&e))?;
         let most =
             quota.buckets.and_then(|most| usize::try_from(most).ok()).unwrap_or(self.0.settings.buckets);
@@ -109,7 +111,7 @@ impl ObjectStore {
             .await
             .map_err(|error| fault::of(&error))?;
         match made {
-            Made::New => Ok(S3Response::new(dto::CreateBucketOutput { location: Some(location) })),
+            Made::New => Ok(()),
             Made::Own => Err(error(
                 S3ErrorCode::BucketAlreadyOwnedByYou,
                 "Your previous request to create the named bucket succeeded and you already own it.",
@@ -157,9 +159,10 @@ impl ObjectStore {
                     }
                     change.delete(&key)?;
                 }
-                quotas::count(change, &bucket.project_id, 0, -i128::from(freed))?;
+                quotas::count(change, &bucket, 0, -i128::from(freed))?;
                 change.delete(&keys::bucket(&bucket.name))?;
                 change.delete(&keys::owned(&bucket.project_id, &bucket.name))?;
+                change.delete(&keys::bucket_usage(&bucket.id))?;
                 Ok(true)
             })
             .await

@@ -185,6 +185,7 @@ impl Completing {
                 is_multipart: true,
                 customer: upload.customer,
                 lock: upload.lock,
+                manifest: None,
             },
         };
         match put(change, &self.bucket, &self.key, &mut object, &payloads, conditions, &self.chance)? {
@@ -193,7 +194,7 @@ impl Completing {
         }
         // What was counted as parts counts as an object now; what was not listed goes.
         let freed = delete_parts(change, &self.id)?;
-        quotas::count(change, &self.bucket.project_id, 0, -i128::from(freed))?;
+        quotas::count(change, &self.bucket, 0, -i128::from(freed))?;
         change.delete(&keys::upload(&self.bucket.id, &self.key, &self.id))?;
         quotas::check_change(change, &self.bucket.project_id, &self.quota)?;
         Ok(Ok(object))

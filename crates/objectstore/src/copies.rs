@@ -135,6 +135,8 @@ impl ObjectStore {
                 let tags = if replaces_tags { given.tags.clone() } else { rest.meta.tags.clone() };
                 let meta = Meta { tags, ..if replaces { given } else { rest.meta } };
                 let mut pieces = rest.pieces;
+                // What a manifest of Swift names is of no use in another project, and none of its business.
+                let manifest = rest.manifest.filter(|_| source.project_id == bucket.project_id);
                 if !Arc::ptr_eq(&from_key, &to_key) {
                     for piece in &mut pieces {
                         piece.key = from_key.rewrap(&cx, &piece.key, &to_key)?;
@@ -145,7 +147,7 @@ impl ObjectStore {
                 let etag = if is_customers { cx.hex_id() } else { head.etag };
                 let mut object = Object {
                     head: Head { modified_at: now, etag, ..head },
-                    rest: Rest { meta, pieces, customer: proof, lock, ..rest },
+                    rest: Rest { meta, pieces, customer: proof, lock, manifest, ..rest },
                 };
                 match put(change, &bucket, &key, &mut object, &found.payloads, &onto, &chance)? {
                     Put::Done => {

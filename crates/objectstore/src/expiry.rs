@@ -181,7 +181,7 @@ fn end(change: &mut Change<'_>, bucket: &Bucket, due: &Due, now: Timestamp, chan
                 return Ok(false);
             }
             let freed = delete_parts(change, id)?;
-            quotas::count(change, &bucket.project_id, 0, -i128::from(freed))?;
+            quotas::count(change, bucket, 0, -i128::from(freed))?;
             change.delete(&place)?;
             return Ok(true);
         }

@@ -9,7 +9,12 @@
 //! | `u/<bucket id>/<object>\0<upload>` | an upload in parts |
 //! | `p/<upload>/<part>` | a part, with its payload |
 //! | `q/<project>` | what the project uses |
+//! | `n/<bucket id>` | what the bucket uses |
+//! | `a/<project>` | what Swift keeps of the project's account |
 //! | `k/<project>` | the key that the project's data keys are wrapped under, sealed |
+//!
+//! A container of Swift whose name can be no bucket's is the bucket `<project>/<container>`: no name that S3 takes has a slash. The
+//! project has it under the container's name alone, so that an account is listed in one go.
 //!
 //! Ids of buckets, uploads and versions are 32 hexadecimal digits. A bucket made anew has another id, so that it shares nothing
 //! with the one before it.
@@ -26,7 +31,8 @@ pub fn of_project(project: &str) -> Vec<u8> {
 }
 
 pub fn owned(project: &str, bucket: &str) -> Vec<u8> {
-    format!("w/{project}/{bucket}").into_bytes()
+    let own = bucket.strip_prefix(project).and_then(|rest| rest.strip_prefix('/'));
+    format!("w/{project}/{}", own.unwrap_or(bucket)).into_bytes()
 }
 
 pub fn objects(bucket_id: &str) -> Vec<u8> {
@@ -68,6 +74,14 @@ pub fn part(upload: &str, number: i32) -> Vec<u8> {
 
 pub fn usage(project: &str) -> Vec<u8> {
     format!("q/{project}").into_bytes()
+}
+
+pub fn bucket_usage(bucket_id: &str) -> Vec<u8> {
+    format!("n/{bucket_id}").into_bytes()
+}
+
+pub fn account(project: &str) -> Vec<u8> {
+    format!("a/{project}").into_bytes()
 }
 
 pub fn project_key(project: &str) -> Vec<u8> {

@@ -1,4 +1,4 @@
-//! Object storage: S3 on the log store. See the crate's README for what is offered.
+//! Object storage: S3 and Swift on the log store. See the crate's README for what is offered.
 
 mod access;
 mod attributes;
@@ -32,6 +32,7 @@ mod record;
 mod server;
 mod service;
 mod sums;
+mod swift;
 mod tagging;
 mod verbs;
 mod versions;
@@ -67,6 +68,7 @@ pub struct Deps {
     pub store: Store,
     pub keys: Arc<dyn ports::Keys>,
     pub limits: Arc<dyn ports::Limits>,
+    pub tokens: Arc<dyn ports::Tokens>,
     pub master: Arc<MasterKey>,
 }
 
@@ -103,6 +105,8 @@ struct Inner {
     db: Db,
     store: Store,
     keys: Arc<dyn ports::Keys>,
+    tokens: Arc<dyn ports::Tokens>,
+    master: Arc<MasterKey>,
     projects: ProjectKeys,
     quotas: Quotas,
     policies: Policies,
@@ -139,13 +143,15 @@ impl ObjectStore {
         }
         settings.region = region(&settings.region);
         Ok(ObjectStore(Arc::new(Inner {
-            projects: ProjectKeys::new(deps.store.clone(), deps.master),
+            projects: ProjectKeys::new(deps.store.clone(), deps.master.clone()),
             quotas: Quotas::new(deps.limits),
             policies: Policies::default(),
             cx: deps.cx,
             db: deps.db,
             store: deps.store,
             keys: deps.keys,
+            tokens: deps.tokens,
+            master: deps.master,
             settings,
         })))
     }

@@ -188,12 +188,7 @@ impl ObjectStore {
                     None => 0,
                 };
                 let payloads: Vec<_> = staged.map(|staged| change.attach(staged)).into_iter().collect();
-                quotas::count(
-                    change,
-                    &bucket.project_id,
-                    0,
-                    i128::from(kept.piece.size) - i128::from(before),
-                )?;
+                quotas::count(change, &bucket, 0, i128::from(kept.piece.size) - i128::from(before))?;
                 change.put(&place, record::to_json(&kept)?, &payloads)?;
                 quotas::check_change(change, &bucket.project_id, &quota)?;
                 Ok(true)
@@ -319,7 +314,7 @@ impl ObjectStore {
                     return Ok(false);
                 }
                 let freed = delete_parts(change, &input.upload_id)?;
-                quotas::count(change, &bucket.project_id, 0, -i128::from(freed))?;
+                quotas::count(change, &bucket, 0, -i128::from(freed))?;
                 change.delete(&keys::upload(&bucket.id, &input.key, &input.upload_id))?;
                 Ok(true)
             })

@@ -15,13 +15,13 @@ use crate::fault::{self, error};
 use crate::intake::{self, Taken};
 use crate::lock::{self, asked_lock};
 use crate::offered::asked;
-use crate::record::{Bucket, Checksum, Head, Lock, Meta, Object, Rest};
+use crate::record::{Bucket, Checksum, Head, Lock, Manifest, Meta, Object, Rest};
 use crate::sums::{Algorithm, Claimed};
 use crate::versions::Wanted;
 use crate::{ObjectStore, keys, offered, quotas, tagging, versions};
 
 /// Of user metadata, in bytes. Source: S3 User Guide, "Working with object metadata".
-const USER_META_MAX: usize = 2048;
+pub const USER_META_MAX: usize = 2048;
 
 pub fn no_such_key() -> S3Error {
     error(S3ErrorCode::NoSuchKey, "The specified key does not exist.")
@@ -156,7 +156,8 @@ pub fn put(
     let now = object.head.modified_at;
     (object.head.modified_at, object.head.version) =
         versions::make_room(change, &bucket, key, old, now, chance)?;
-    quotas::count(change, &bucket.project_id, 1, i128::from(object.head.size))?;
+    quotas::count(change, &bucket, 1, i128::from(object.head.size))?;
+    quotas::check_bucket(change, &bucket)?;
     change.put(&place, object.encode()?, payloads)?;
     Ok(Put::Done)
 }
@@ -209,6 +210,7 @@ pub struct Incoming {
     pub trailers: Option<TrailingHeaders>,
     pub customer: Option<CustomerKey>,
     pub lock: Lock,
+    pub manifest: Option<Manifest>,
 }
 
 impl ObjectStore {
@@ -269,6 +271,7 @@ impl ObjectStore {
                 checksum: taken.checksum,
                 customer: customer.map(|customer| customer.proof(decided)).transpose()?,
                 lock: incoming.lock,
+                manifest: incoming.manifest,
             },
         };
         let (key, conditions, chance) = (incoming.key, incoming.conditions, versions::chance(&decided.cx));
@@ -324,6 +327,7 @@ impl ObjectStore {
             trailers: request.trailing_headers,
             customer: customer.clone(),
             lock,
+            manifest: None,
         };
         let object = self.put(&decided, incoming).await?;
         let mut output = dto::PutObjectOutput {

@@ -1,5 +1,7 @@
 //! What object storage needs of its neighbours.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use hanse_core::{Cx, Result, Secret};
 use hanse_policy::Caller;
@@ -18,6 +20,14 @@ pub trait Keys: Send + Sync {
     /// # Errors
     /// 503 if that cannot be told now.
     async fn find(&self, cx: &Cx, access: &str) -> Result<Option<Key>>;
+}
+
+/// Whose a token is: identity's.
+#[async_trait]
+pub trait Tokens: Send + Sync {
+    /// # Errors
+    /// 401 if the token is good for nothing (any more); 503 if that cannot be told now.
+    async fn authenticate(&self, cx: &Cx, token: &str) -> Result<Arc<Caller>>;
 }
 
 /// What a project may have; `None` is without limit.

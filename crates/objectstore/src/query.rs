@@ -6,12 +6,17 @@ pub fn parse(text: &str) -> Option<Vec<(String, String)>> {
     pairs
         .map(|pair| {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            Some((decode(name)?, decode(value)?))
+            Some((decode(name, true)?, decode(value, true)?))
         })
         .collect()
 }
 
-fn decode(text: &str) -> Option<String> {
+/// A part of a path, decoded: there a plus is a plus.
+pub fn unescape(text: &str) -> Option<String> {
+    decode(text, false)
+}
+
+fn decode(text: &str, is_plus_space: bool) -> Option<String> {
     let (mut bytes, mut rest) = (Vec::with_capacity(text.len()), text.bytes());
     while let Some(byte) = rest.next() {
         bytes.push(match byte {
@@ -19,7 +24,7 @@ fn decode(text: &str) -> Option<String> {
                 let mut digit = || char::from(rest.next()?).to_digit(16);
                 u8::try_from(digit()? * 16 + digit()?).ok()?
             }
-            b'+' => b' ',
+            b'+' if is_plus_space => b' ',
             other => other,
         });
     }
@@ -34,6 +39,7 @@ mod tests {
     fn what_is_escaped_wrongly_is_none() {
         let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
         assert_eq!(parse("a=b&c=d%20e+f&g&").unwrap(), [pair("a", "b"), pair("c", "d e f"), pair("g", "")]);
+        assert_eq!(unescape("a+b%2f").unwrap(), "a+b/");
         for wrong in ["%", "%2", "a=%zz", "a=%ff", "%c3=1"] {
             assert_eq!(parse(wrong), None, "{wrong}");
         }

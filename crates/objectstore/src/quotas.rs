@@ -9,7 +9,8 @@ use hanse_core::{Cx, Error, Result, Timestamp};
 use hanse_logstore::Change;
 
 use crate::ports::{Limits, Quota};
-use crate::record::{self, Usage};
+use crate::record::{self, Bucket, Usage};
+use crate::versions::Look;
 use crate::{ObjectStore, keys};
 
 /// A limit that was changed counts after this time.
@@ -53,11 +54,11 @@ impl Quotas {
 }
 
 fn exceeded(what: &str, limit: u64) -> Error {
-    Error::over_quota(format!("The project would have more than the {limit} {what} that it may have."))
+    Error::over_quota(format!("There would be more than the {limit} {what} that there may be."))
         .named(EXCEEDED)
 }
 
-/// Whether what a project uses is within its limits.
+/// Whether what a project or a bucket uses is within its limits.
 ///
 /// # Errors
 /// `QuotaExceeded`.
@@ -71,22 +72,29 @@ pub fn check(quota: &Quota, usage: &Usage) -> Result<()> {
     }
 }
 
-/// Counts what a project uses, in the transaction that changes it.
+/// Counts what a bucket and its project use, in the transaction that changes it.
 ///
 /// # Errors
 /// Internal if that does not read.
-pub fn count(change: &mut Change<'_>, project: &str, objects: i64, bytes: i128) -> Result<()> {
+pub fn count(change: &mut Change<'_>, bucket: &Bucket, objects: i64, bytes: i128) -> Result<()> {
     if objects == 0 && bytes == 0 {
         return Ok(());
     }
-    let mut usage = used(change, project)?;
-    usage.objects = usage.objects.saturating_add_signed(objects);
-    usage.bytes = u64::try_from((i128::from(usage.bytes) + bytes).max(0)).unwrap_or(u64::MAX);
-    change.put(&keys::usage(project), record::to_json(&usage)?, &[])
+    for place in [keys::usage(&bucket.project_id), keys::bucket_usage(&bucket.id)] {
+        let mut usage = used(change, &place)?;
+        usage.objects = usage.objects.saturating_add_signed(objects);
+        usage.bytes = u64::try_from((i128::from(usage.bytes) + bytes).max(0)).unwrap_or(u64::MAX);
+        change.put(&place, record::to_json(&usage)?, &[])?;
+    }
+    Ok(())
 }
 
-fn used(change: &Change<'_>, project: &str) -> Result<Usage> {
-    match change.get(&keys::usage(project))? {
+/// What was counted there.
+///
+/// # Errors
+/// Internal if it does not read.
+pub fn used(view: &impl Look, place: &[u8]) -> Result<Usage> {
+    match view.get(place)? {
         Some(found) => record::from_json(&found.value),
         None => Ok(Usage::default()),
     }
@@ -97,7 +105,19 @@ fn used(change: &Change<'_>, project: &str) -> Result<Usage> {
 /// # Errors
 /// `QuotaExceeded`.
 pub fn check_change(change: &Change<'_>, project: &str, quota: &Quota) -> Result<()> {
-    check(quota, &used(change, project)?)
+    check(quota, &used(change, &keys::usage(project))?)
+}
+
+/// Whether a bucket is within the limits that it has as a container of Swift, whichever API fills it.
+///
+/// # Errors
+/// `QuotaExceeded`.
+pub fn check_bucket(change: &Change<'_>, bucket: &Bucket) -> Result<()> {
+    let quota = bucket.swift.quota();
+    if quota == Quota::default() {
+        return Ok(());
+    }
+    check(&quota, &used(change, &keys::bucket_usage(&bucket.id))?)
 }
 
 impl ObjectStore {
@@ -109,10 +129,7 @@ impl ObjectStore {
     pub(crate) async fn quota(&self, cx: &Cx, project_id: &str, more: u64) -> Result<Quota> {
         let quota = self.0.quotas.of(cx, project_id).await?;
         if quota.bytes.is_some() {
-            let mut usage: Usage = match self.0.store.view()?.get(&keys::usage(project_id))? {
-                Some(found) => record::from_json(&found.value)?,
-                None => Usage::default(),
-            };
+            let mut usage = used(&self.0.store.view()?, &keys::usage(project_id))?;
             usage.bytes = usage.bytes.saturating_add(more);
             check(&Quota { objects: None, ..quota }, &usage)?;
         }

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use hanse_core::{Context, Error, Result, Timestamp};
+use hanse_core::{Context, Cx, Error, Result, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::keys;
+use crate::ports::Quota;
 
 /// A bucket.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,10 +34,11 @@ pub struct Bucket {
     /// Everything is blocked unless somebody says otherwise. Source: S3 User Guide, "Blocking public access".
     #[serde(default = "PublicAccessBlock::everything")]
     pub public_access_block: Option<PublicAccessBlock>,
+    #[serde(default, skip_serializing_if = "Swift::is_empty")]
+    pub swift: Swift,
 }
 
-/// What of a bucket nobody shall be able to open to the public. Lists of access rights are not offered, so that the first two
-/// change nothing.
+/// What of a bucket nobody shall be able to open to the public. The only lists of access rights are those of Swift.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PublicAccessBlock {
     pub block_public_acls: bool,
@@ -55,6 +57,65 @@ impl PublicAccessBlock {
             restrict_public_buckets: true,
         })
     }
+
+    /// For containers of Swift.
+    pub fn policies() -> Option<PublicAccessBlock> {
+        PublicAccessBlock::everything().map(|all| PublicAccessBlock {
+            block_public_acls: false,
+            ignore_public_acls: false,
+            ..all
+        })
+    }
+}
+
+/// What only Swift knows of a container, or of an account.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Swift {
+    /// `X-Container-Meta-…` or `X-Account-Meta-…`, without that and in small letters.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub meta: BTreeMap<String, String>,
+    /// The keys of temporary URLs by the names of their headers, sealed.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub url_keys: BTreeMap<String, String>,
+    /// The access control lists, as they were put.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub read: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub write: Option<String>,
+}
+
+impl Swift {
+    pub fn is_empty(&self) -> bool {
+        *self == Swift::default()
+    }
+
+    /// What a container may hold. Source: OpenStack Swift, middleware "Container Quotas".
+    pub fn quota(&self) -> Quota {
+        let limit = |name: &str| self.meta.get(name).and_then(|text| text.parse().ok());
+        Quota { buckets: None, objects: limit("quota-count"), bytes: limit("quota-bytes") }
+    }
+}
+
+/// What an object stands for, beside its own bytes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Manifest {
+    /// Swift's static large object. Its pieces are those of its segments as they were when it was made.
+    Static(Vec<Segment>),
+    /// Swift's dynamic large object: `<container>/<prefix>` of what it is made of whenever it is read.
+    Dynamic(String),
+}
+
+/// A segment of a static large object.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Segment {
+    pub container: String,
+    pub object: String,
+    pub etag: String,
+    pub size: u64,
+    pub content_type: Option<String>,
+    /// Microseconds since 1970.
+    pub modified_at: i64,
 }
 
 /// Whether objects keep their versions. Once on, it is never off again, only suspended.
@@ -158,6 +219,24 @@ pub struct CorsRule {
 }
 
 impl Bucket {
+    /// A new bucket, or a container of Swift.
+    pub fn new(cx: &Cx, name: String, project_id: String) -> Bucket {
+        Bucket {
+            id: cx.hex_id(),
+            name,
+            project_id,
+            created_at: cx.now().0,
+            tags: Vec::new(),
+            cors: Vec::new(),
+            versioning: Versioning::Off,
+            policy: None,
+            lock: None,
+            lifecycle: Vec::new(),
+            public_access_block: PublicAccessBlock::everything(),
+            swift: Swift::default(),
+        }
+    }
+
     pub fn created_at(&self) -> Timestamp {
         Timestamp(self.created_at)
     }
@@ -230,6 +309,8 @@ pub struct Rest {
     /// Of an object that was written with a key of the client's: what tells whether a key is that one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub customer: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub manifest: Option<Manifest>,
 }
 
 /// What lists show of an object.
@@ -403,6 +484,7 @@ mod tests {
                     retention: Some(Retention { mode: RetentionMode::Compliance, until: 5 }),
                     legal_hold: true,
                 },
+                manifest: None,
             },
         };
         let value = object.encode().unwrap();

@@ -86,9 +86,8 @@ pub fn make_room(
     chance: &str,
 ) -> Result<(Timestamp, Option<String>)> {
     let at = follows(now, old.as_ref().map(|(_, head)| head));
-    let keeps_nothing = |change: &mut Change<'_>, head: &Head| {
-        quotas::count(change, &bucket.project_id, -1, -i128::from(head.size))
-    };
+    let keeps_nothing =
+        |change: &mut Change<'_>, head: &Head| quotas::count(change, bucket, -1, -i128::from(head.size));
     match bucket.versioning {
         Versioning::Off => {
             if let Some((_, head)) = old {
@@ -177,7 +176,7 @@ pub fn delete(
     }
     if bucket.versioning.is_off() {
         if let Some((_, head)) = &old {
-            quotas::count(change, &bucket.project_id, -1, -i128::from(head.size))?;
+            quotas::count(change, &bucket, -1, -i128::from(head.size))?;
             change.delete(&seat)?;
         }
         return Ok(Ok(Deleted::default()));
@@ -185,7 +184,7 @@ pub fn delete(
     let (modified_at, version) = make_room(change, &bucket, &wanted.key, old, now, chance)?;
     let head = Head { modified_at, size: 0, etag: String::new(), version, is_marker: true };
     let deleted = Deleted { version: Some(name(&head)), is_marker: true };
-    quotas::count(change, &bucket.project_id, 1, 0)?;
+    quotas::count(change, &bucket, 1, 0)?;
     change.put(&seat, Object { head, rest: Rest::default() }.encode()?, &[])?;
     Ok(Ok(deleted))
 }
@@ -218,7 +217,7 @@ fn delete_version(
     if rest.lock.holds(now, wanted.bypasses) {
         return Ok(Err(lock::locked()));
     }
-    quotas::count(change, &bucket.project_id, -1, -i128::from(head.size))?;
+    quotas::count(change, bucket, -1, -i128::from(head.size))?;
     let others = keys::versions(&bucket.id, key);
     let newest = if is_current { change.scan_prefix(&others)?.next().transpose()? } else { None };
     match newest {

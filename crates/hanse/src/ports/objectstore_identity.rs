@@ -1,11 +1,14 @@
 //! What object storage asks of identity.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use hanse_core::{Cx, Result};
 use hanse_identity::Identity;
-use hanse_objectstore::ports::{Key, Keys, Limits, Quota};
+use hanse_objectstore::ports::{Key, Keys, Limits, Quota, Tokens};
+use hanse_policy::Caller;
 
-/// Access keys are EC2 credentials, limits are the unified limits of the service `s3`.
+/// Access keys are EC2 credentials, limits are the unified limits of the service `s3`, tokens are those of all services.
 pub struct KeysAndLimits(pub Identity);
 
 #[async_trait]
@@ -23,5 +26,12 @@ impl Limits for KeysAndLimits {
         // -1 is without limit.
         let limit = |name: &str| limits.get(name).and_then(|limit| u64::try_from(*limit).ok());
         Ok(Quota { buckets: limit("buckets"), objects: limit("objects"), bytes: limit("bytes") })
+    }
+}
+
+#[async_trait]
+impl Tokens for KeysAndLimits {
+    async fn authenticate(&self, cx: &Cx, token: &str) -> Result<Arc<Caller>> {
+        self.0.authenticator().authenticate(cx, token).await
     }
 }

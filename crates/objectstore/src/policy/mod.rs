@@ -120,6 +120,11 @@ impl Policy {
         Ok(decision)
     }
 
+    /// Whether there is a `Deny` in it.
+    pub fn denies_something(&self) -> bool {
+        self.0.statements.iter().any(|statement| statement.effect == Effect::Deny)
+    }
+
     /// Whether it lets in others than those whom it names, as far as S3 calls that public. Source: S3 User Guide, "Blocking
     /// public access to your Amazon S3 storage", "The meaning of 'public'".
     pub fn is_public(&self) -> bool {

@@ -6,10 +6,10 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use hanse_core::{Cx, ManualClock, OsRandom, Result, Secret};
+use hanse_core::{Cx, Error, ManualClock, OsRandom, Result, Secret};
 use hanse_crypto::MasterKey;
 use hanse_logstore::{Options, Store};
-use hanse_objectstore::ports::{Key, Keys, Limits, Quota};
+use hanse_objectstore::ports::{Key, Keys, Limits, Quota, Tokens};
 use hanse_objectstore::{Deps, ObjectStore, Settings};
 use hanse_policy::{Caller, DomainRef, ProjectRef, Role, TokenScope};
 use hanse_store::Db;
@@ -89,6 +89,15 @@ impl Keys for TestKeys {
     }
 }
 
+/// The token of a user is called as their key is.
+#[async_trait]
+impl Tokens for TestKeys {
+    async fn authenticate(&self, _: &Cx, token: &str) -> Result<Arc<Caller>> {
+        let found = self.callers.lock().unwrap().get(token).cloned();
+        found.map(Arc::new).ok_or_else(|| Error::unauthorized("no such token"))
+    }
+}
+
 /// Limits are those that a test sets.
 #[async_trait]
 impl Limits for TestKeys {
@@ -124,8 +133,15 @@ impl Cloud {
         let db = Db::sqlite(&cx, &path("state.db"), &[hanse_store::MIGRATIONS]).await.unwrap();
         let master = Arc::new(MasterKey::load_or_create(&path("master.key"), &cx).unwrap());
         let keys = Arc::new(TestKeys::new());
-        let (keys_port, limits) = (keys.clone(), keys.clone());
-        let deps = Deps { cx, db: db.clone(), store: store.clone(), keys: keys_port, limits, master };
+        let deps = Deps {
+            cx,
+            db: db.clone(),
+            store: store.clone(),
+            keys: keys.clone(),
+            limits: keys.clone(),
+            tokens: keys.clone(),
+            master,
+        };
         let settings = Settings { domain: Some(DOMAIN.to_owned()), ..Settings::default() };
         let service = ObjectStore::new(deps, settings).unwrap();
         let anywhere = "127.0.0.1:0".parse().unwrap();

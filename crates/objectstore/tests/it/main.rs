@@ -13,4 +13,7 @@ mod objects;
 mod policies;
 mod quotas;
 mod strange;
+mod swift;
+mod swift_large;
+mod swift_sharing;
 mod versions;

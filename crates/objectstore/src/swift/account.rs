@@ -1,0 +1,108 @@
+//! Accounts: the containers of a project, and what is kept of it.
+
+use hanse_core::{Error, Result};
+use http::{HeaderMap, StatusCode};
+use serde_json::json;
+
+use super::auth::Session;
+use super::bucket_name;
+use super::listing::{self, Asked, Line, Named};
+use super::reply::{Done, empty, set, timestamp};
+use crate::record::{self, Bucket, Swift};
+use crate::verbs::{LIST_BUCKETS, UPDATE_BUCKET};
+use crate::{ObjectStore, fault, keys, lists, quotas};
+
+/// What is kept of an account; nothing, until it is first changed.
+///
+/// # Errors
+/// Internal if it does not read.
+pub fn read(store: &ObjectStore, project_id: &str) -> Result<Swift> {
+    match store.0.store.view()?.get(&keys::account(project_id))? {
+        Some(found) => record::from_json(&found.value),
+        None => Ok(Swift::default()),
+    }
+}
+
+impl Session<'_> {
+    pub fn show_account(&self) -> Done {
+        self.decide(LIST_BUCKETS, None)?;
+        let account = self.call.account.as_str();
+        let view = self.store.0.store.view()?;
+        let used = quotas::used(&view, &keys::usage(account))?;
+        let start = keys::of_project(account);
+        let mut headers = HeaderMap::new();
+        set(&mut headers, "x-account-container-count", view.scan_prefix(&start)?.count());
+        set(&mut headers, "x-account-object-count", used.objects);
+        set(&mut headers, "x-account-bytes-used", used.bytes);
+        set(&mut headers, "x-timestamp", timestamp(self.call.cx.now()));
+        set(&mut headers, "accept-ranges", "bytes");
+        self.show("account", &read(self.store, account)?, &mut headers)?;
+        if self.call.method == http::Method::HEAD {
+            set(&mut headers, "content-type", "text/plain; charset=utf-8");
+            return Ok(empty(StatusCode::NO_CONTENT, headers));
+        }
+        let asked = Asked::of(self.call)?;
+        let wanted = lists::Wanted {
+            start,
+            prefix: asked.prefix,
+            delimiter: asked.delimiter,
+            after: asked.marker,
+            most: asked.limit,
+        };
+        let page = lists::page(&view, &wanted, |_| Ok(Some(())))?;
+        let mut lines = Vec::new();
+        for line in page.lines {
+            let (name, is_one) = match line {
+                lists::Line::One(name, ()) => (name, true),
+                lists::Line::CommonPrefix(name) => (name, false),
+            };
+            if asked.end_marker.is_some_and(|end| name.as_str() >= end) {
+                break;
+            }
+            if !is_one {
+                lines.push(listing::subdir(name));
+                continue;
+            }
+            let place = keys::bucket(&bucket_name(account, &name));
+            let Some(found) = view.get(&place)? else {
+                return Err(Error::internal("a container is listed that is not there").into());
+            };
+            let bucket: Bucket = record::from_json(&found.value)?;
+            let used = quotas::used(&view, &keys::bucket_usage(&bucket.id))?;
+            let line: Line = vec![
+                ("name", json!(name)),
+                ("count", json!(used.objects)),
+                ("bytes", json!(used.bytes)),
+                ("last_modified", json!(bucket.created_at().iso_naive())),
+            ];
+            lines.push(line);
+        }
+        let name = format!("AUTH_{account}");
+        let named = Named { kind: "account", name: &name, line: "container" };
+        Ok(listing::show(asked.format, &named, lines, headers))
+    }
+
+    pub async fn update_account(&self) -> Done {
+        let decided = self.decide(UPDATE_BUCKET, None)?;
+        let wish = self.wish("account")?;
+        let account = self.call.account.clone();
+        wish.check(&read(self.store, &account)?)?;
+        self.store.audit(&decided, &decided.grant(&account)?).await?;
+        let written = self
+            .store
+            .0
+            .store
+            .write(move |change| {
+                let place = keys::account(&account);
+                let mut kept: Swift = match change.get(&place)? {
+                    Some(found) => record::from_json(&found.value)?,
+                    None => Swift::default(),
+                };
+                wish.apply(&mut kept);
+                change.put(&place, record::to_json(&kept)?, &[])
+            })
+            .await;
+        written.map_err(|error| fault::of(&error))?;
+        Ok(empty(StatusCode::NO_CONTENT, HeaderMap::new()))
+    }
+}

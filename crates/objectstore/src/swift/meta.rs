@@ -1,0 +1,304 @@
+//! What requests say in headers about accounts, containers and objects.
+
+use std::collections::BTreeMap;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use http::{HeaderMap, StatusCode};
+use s3s::dto::{Timestamp, TimestampFormat};
+
+use super::auth::Session;
+use super::reply::{Done, refused, set};
+use super::{Call, acl};
+use crate::conditions::seconds;
+use crate::record::{Meta, Swift};
+
+/// Source: OpenStack Object Storage API Reference, "Object Storage API overview", length limits; in all S3's, which is lower.
+pub const NAME_MAX: usize = 128;
+pub const VALUE_MAX: usize = 256;
+pub const COUNT_MAX: usize = 90;
+pub const OVERALL_MAX: usize = crate::objects::USER_META_MAX;
+
+/// The headers of the keys of temporary URLs, behind `x-<what>-meta-`.
+pub const URL_KEYS: [&str; 2] = ["temp-url-key", "temp-url-key-2"];
+/// Within these bounds a key is one that can be guarded.
+const URL_KEY_MAX: usize = VALUE_MAX;
+
+/// What Swift knows and is not offered here, wherever it stands.
+const MISSING: [&str; 14] = [
+    "x-delete-at",
+    "x-delete-after",
+    "x-symlink-target",
+    "x-storage-policy",
+    "x-versions-location",
+    "x-history-location",
+    "x-versions-enabled",
+    "x-container-sync-to",
+    "x-container-sync-key",
+    "x-container-sharding",
+    "x-account-access-control",
+    "x-copy-from-account",
+    "destination-account",
+    "x-open-expired",
+];
+
+/// Refuses what would be believed to have an effect and has none.
+///
+/// # Errors
+/// 501.
+pub fn check_offered(headers: &HeaderMap) -> Done<()> {
+    match MISSING.iter().find(|name| headers.contains_key(**name)) {
+        None => Ok(()),
+        Some(name) => Err(refused(StatusCode::NOT_IMPLEMENTED, format!("The header {name} is not offered."))),
+    }
+}
+
+fn bad(message: impl Into<String>) -> super::Refused {
+    refused(StatusCode::BAD_REQUEST, message)
+}
+
+/// What a request changes of an account or a container; `None` takes away.
+#[derive(Default)]
+pub struct Wish {
+    meta: BTreeMap<String, Option<String>>,
+    url_keys: BTreeMap<String, Option<String>>,
+    read: Option<Option<String>>,
+    write: Option<Option<String>>,
+}
+
+impl Wish {
+    /// What is kept once it is done.
+    ///
+    /// # Errors
+    /// 400 if that would be too much.
+    pub fn check(&self, before: &Swift) -> Done<Swift> {
+        let mut after = before.clone();
+        self.apply(&mut after);
+        check_size(&after.meta, OVERALL_MAX)?;
+        Ok(after)
+    }
+
+    pub fn apply(&self, swift: &mut Swift) {
+        for (change, kept) in [(&self.meta, &mut swift.meta), (&self.url_keys, &mut swift.url_keys)] {
+            for (name, value) in change {
+                match value {
+                    Some(value) => kept.insert(name.clone(), value.clone()),
+                    None => kept.remove(name),
+                };
+            }
+        }
+        if let Some(read) = &self.read {
+            swift.read.clone_from(read);
+        }
+        if let Some(write) = &self.write {
+            swift.write.clone_from(write);
+        }
+    }
+}
+
+fn check_size(meta: &BTreeMap<String, String>, overall: usize) -> Done<()> {
+    if meta.len() > COUNT_MAX {
+        return Err(bad(format!("Too many metadata items; max {COUNT_MAX}")));
+    }
+    for (name, value) in meta {
+        if name.len() > NAME_MAX {
+            return Err(bad(format!("Metadata name too long: {name}")));
+        }
+        if value.len() > VALUE_MAX {
+            return Err(bad(format!("Metadata value longer than {VALUE_MAX}: {name}")));
+        }
+    }
+    if meta.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>() > overall {
+        return Err(bad(format!("Total metadata too large; max {overall}")));
+    }
+    Ok(())
+}
+
+/// The headers that begin so, without that.
+fn with_prefix(call: &Call, prefix: &str) -> Done<BTreeMap<String, String>> {
+    let mut found = BTreeMap::new();
+    for name in call.headers.keys().map(http::HeaderName::as_str) {
+        let Some(rest) = name.strip_prefix(prefix) else { continue };
+        if rest.is_empty() {
+            return Err(bad("Metadata name cannot be empty"));
+        }
+        found.insert(rest.to_owned(), call.header(name)?.unwrap_or_default().to_owned());
+    }
+    Ok(found)
+}
+
+fn check_name(what: &str, name: &str, value: &str) -> Done<()> {
+    let missing = |what: &str| Err(refused(StatusCode::NOT_IMPLEMENTED, format!("{what} is not offered.")));
+    match (what, name) {
+        ("container", name) if name.starts_with("access-control-") => {
+            missing("Cross-origin access by metadata")
+        }
+        ("container", name) if name.starts_with("web-") => missing("Serving websites"),
+        ("container", "quota-bytes" | "quota-count") if value.parse::<u64>().is_err() => {
+            Err(bad("A quota is a number."))
+        }
+        // What a project may have is for the operator to say, by the unified limits of Keystone.
+        ("account", name) if name.starts_with("quota-") => Err(StatusCode::FORBIDDEN.into()),
+        _ => Ok(()),
+    }
+}
+
+impl Session<'_> {
+    /// Reads what a request changes of an `account` or a `container`.
+    ///
+    /// # Errors
+    /// 400, 403 and 501 with what is wrong.
+    pub fn wish(&self, what: &str) -> Done<Wish> {
+        let call = self.call;
+        check_offered(&call.headers)?;
+        let mut wish = Wish::default();
+        let removed = with_prefix(call, &format!("x-remove-{what}-meta-"))?;
+        let given = with_prefix(call, &format!("x-{what}-meta-"))?;
+        let given =
+            given.into_iter().map(|(name, value)| (name, Some(value).filter(|value| !value.is_empty())));
+        for (name, value) in removed.into_keys().map(|name| (name, None)).chain(given) {
+            if let Some(value) = &value {
+                check_name(what, &name, value)?;
+            }
+            if URL_KEYS.contains(&name.as_str()) {
+                let sealed = value.map(|value| self.seal(&value)).transpose()?;
+                wish.url_keys.insert(name, sealed);
+            } else {
+                wish.meta.insert(name, value);
+            }
+        }
+        if what == "container" {
+            wish.read = self.list("read")?;
+            wish.write = self.list("write")?;
+        }
+        Ok(wish)
+    }
+
+    fn list(&self, kind: &str) -> Done<Option<Option<String>>> {
+        if self.call.headers.contains_key(format!("x-remove-container-{kind}")) {
+            return Ok(Some(None));
+        }
+        let given = self.call.header(&format!("x-container-{kind}"))?;
+        let checked = given.map(|list| acl::check(list, kind == "write")).transpose()?;
+        Ok(checked.map(|list| Some(list).filter(|list| !list.is_empty())))
+    }
+
+    fn purpose(&self) -> String {
+        format!("objectstore.temp_url_key:{}", self.call.account)
+    }
+
+    fn seal(&self, key: &str) -> Done<String> {
+        if key.len() > URL_KEY_MAX {
+            return Err(bad(format!("Metadata value longer than {URL_KEY_MAX}")));
+        }
+        let sealed = self.store.0.master.seal(&self.call.cx, &self.purpose(), key.as_bytes())?;
+        Ok(BASE64.encode(sealed))
+    }
+
+    /// The keys of temporary URLs that are kept there, opened.
+    ///
+    /// # Errors
+    /// Internal if one does not open.
+    pub fn url_keys(&self, swift: &Swift) -> Done<Vec<(String, String)>> {
+        let broken =
+            || super::Refused::from(hanse_core::Error::internal("a key of temporary URLs does not read"));
+        swift
+            .url_keys
+            .iter()
+            .map(|(name, sealed)| {
+                let sealed = BASE64.decode(sealed).map_err(|_| broken())?;
+                let opened = self.store.0.master.open(&self.purpose(), &sealed)?;
+                let key = String::from_utf8(opened.expose().clone()).map_err(|_| broken())?;
+                Ok((name.clone(), key))
+            })
+            .collect()
+    }
+
+    /// Shows what is kept of an account or a container.
+    ///
+    /// # Errors
+    /// Internal if a key does not open.
+    pub fn show(&self, what: &str, swift: &Swift, headers: &mut HeaderMap) -> Done<()> {
+        for (name, value) in &swift.meta {
+            set(headers, &format!("x-{what}-meta-{name}"), value);
+        }
+        if !self.is_owner() {
+            return Ok(());
+        }
+        for (name, key) in self.url_keys(swift)? {
+            set(headers, &format!("x-{what}-meta-{name}"), key);
+        }
+        for (kind, list) in [("read", &swift.read), ("write", &swift.write)] {
+            if let Some(list) = list {
+                set(headers, &format!("x-{what}-{kind}"), list);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What a request says of an object: the same that S3 keeps. Nothing stands in it that S3 could not show.
+///
+/// # Errors
+/// 400, 501 with what is wrong.
+pub fn of_object(call: &Call) -> Done<Meta> {
+    check_offered(&call.headers)?;
+    let text = |name: &str| -> Done<Option<String>> {
+        let value = call.header(name)?.filter(|value| !value.is_empty());
+        match value {
+            Some(value) if !is_plain(value) => Err(bad(format!("The header {name} must be ASCII."))),
+            value => Ok(value.map(str::to_owned)),
+        }
+    };
+    let user = with_prefix(call, "x-object-meta-")?;
+    let user: BTreeMap<_, _> = user.into_iter().filter(|(_, value)| !value.is_empty()).collect();
+    check_size(&user, OVERALL_MAX)?;
+    if let Some((name, _)) = user.iter().find(|(_, value)| !is_plain(value)) {
+        return Err(bad(format!("Metadata of objects must be ASCII, so that S3 can show it, too: {name}")));
+    }
+    let expires = match text("expires")? {
+        None => None,
+        Some(date) => {
+            let read = Timestamp::parse(TimestampFormat::HttpDate, &date);
+            Some(seconds(&read.map_err(|_| bad("The header Expires is no date."))?))
+        }
+    };
+    Ok(Meta {
+        content_type: text("content-type")?,
+        cache_control: text("cache-control")?,
+        content_disposition: text("content-disposition")?,
+        content_encoding: text("content-encoding")?,
+        content_language: text("content-language")?,
+        expires,
+        user,
+        ..Meta::default()
+    })
+}
+
+fn is_plain(text: &str) -> bool {
+    text.bytes().all(|byte| (b' '..=b'~').contains(&byte))
+}
+
+/// Shows what is kept of an object.
+pub fn show_object(meta: &Meta, headers: &mut HeaderMap) {
+    set(headers, "content-type", meta.content_type.as_deref().unwrap_or(DEFAULT_TYPE));
+    for (name, value) in [
+        ("cache-control", &meta.cache_control),
+        ("content-disposition", &meta.content_disposition),
+        ("content-encoding", &meta.content_encoding),
+        ("content-language", &meta.content_language),
+    ] {
+        if let Some(value) = value {
+            set(headers, name, value);
+        }
+    }
+    if let Some(expires) = meta.expires {
+        set(headers, "expires", super::reply::http_date(hanse_core::Timestamp::from_seconds(expires)));
+    }
+    for (name, value) in &meta.user {
+        set(headers, &format!("x-object-meta-{name}"), value);
+    }
+}
+
+/// Of an object that nobody named a type for.
+pub const DEFAULT_TYPE: &str = "application/octet-stream";
