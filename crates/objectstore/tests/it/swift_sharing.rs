@@ -3,7 +3,7 @@
 use hanse_core::Cx;
 use ring::hmac;
 
-use crate::client::hex;
+use crate::client::{Request, hex};
 use crate::cloud::Cloud;
 
 #[tokio::test]
@@ -126,4 +126,44 @@ async fn temporary_urls_do_what_is_signed_and_no_more() {
     // A key that is taken away opens nothing any more.
     member.post("", &[("x-remove-account-meta-temp-url-key", "x")]).await.expect(204);
     nobody.get(&format!("{key}?{}", url("of account", "GET", key, end))).await.expect(401);
+}
+
+#[tokio::test]
+async fn what_s3_forbids_swift_does_not_open() {
+    let cloud = Cloud::start().await;
+    let (s3, member, nobody) =
+        (cloud.member("made-by-s3").await, cloud.swift("member-mine"), cloud.swift(""));
+    s3.put("/made-by-s3/key", b"x").await.expect(200);
+    let path = "/made-by-s3/key";
+    // The block of public access holds, until it is taken away, and again once it is back.
+    for list in [".r:*", "*:*"] {
+        member.post("/made-by-s3", &[("x-container-read", list)]).await.expect(403);
+    }
+    member.post("/made-by-s3", &[("x-container-read", "other:*")]).await.expect(204);
+    s3.delete("/made-by-s3?publicAccessBlock").await.expect(204);
+    member.post("/made-by-s3", &[("x-container-read", ".r:*")]).await.expect(204);
+    nobody.get(path).await.expect(200);
+    let block = b"<PublicAccessBlockConfiguration><IgnorePublicAcls>true</IgnorePublicAcls></PublicAccessBlockConfiguration>";
+    s3.put("/made-by-s3?publicAccessBlock", block).await.expect(200);
+    nobody.get(path).await.expect(401);
+    member.get(path).await.expect(200);
+    // Swift knows no policies: what one denies somebody it opens to nobody.
+    let policy = b"{\"Version\":\"2012-10-17\",\"Statement\":[{\"Effect\":\"Deny\",\"Principal\":\"*\",\"Action\":\"s3:PutObject\",\
+\"Resource\":\"arn:aws:s3:::made-by-s3/*\"}]}";
+    s3.put("/made-by-s3?policy", policy).await.expect(204);
+    for (method, path) in
+        [("GET", path), ("PUT", path), ("DELETE", path), ("GET", "/made-by-s3"), ("DELETE", "/made-by-s3")]
+    {
+        member.send(method, path, &[], b"").await.expect(403);
+    }
+    s3.delete("/made-by-s3?policy").await.expect(204);
+    member.get(path).await.expect(200);
+    // What is locked stays, whichever API is asked to delete it.
+    let locks = Request::new("PUT", "/locked").header("x-amz-bucket-object-lock-enabled", "true");
+    s3.send(locks).await.expect(200);
+    let held = Request::new("PUT", "/locked/key").header("x-amz-object-lock-legal-hold", "ON").body(b"held");
+    let version = s3.send(held).await.expect(200).header("x-amz-version-id").to_owned();
+    member.delete("/locked/key").await.expect(204);
+    member.put("/locked/key", b"new").await.expect(201);
+    assert_eq!(s3.get(&format!("/locked/key?versionId={version}")).await.expect(200).body, b"held");
 }
