@@ -6,7 +6,7 @@ export HANSE_TOOLS := $(TOOLS)/bin
 export CARGO_INCREMENTAL := 0
 FUZZ_SECONDS ?= 60
 
-.PHONY: help up test check unit e2e tools packages toolchain bench bench-keystone fuzz \
+.PHONY: help up test check unit e2e tools packages toolchain bench bench-keystone bench-rgw fuzz \
   conformance conformance-identity conformance-tools docs clean
 
 help: ## Show this list
@@ -52,6 +52,10 @@ bench: toolchain packages ## Measure the release binary and print a table (BENCH
 bench-keystone: toolchain packages conformance-tools ## Measure Hanse and Keystone in turns and print a table
 	cargo build --release --package hanse --package hanse-conformance-tests
 	HANSE_BINARY=$(CURDIR)/target/release/hanse target/release/hanse-conformance bench
+
+bench-rgw: toolchain packages ## Measure Hanse's object storage and Ceph's radosgw in turns and print a table
+	cargo build --release --package hanse --package hanse-bench
+	HANSE_BINARY=$(CURDIR)/target/release/hanse target/release/hanse-bench --only rgw
 
 fuzz: toolchain $(TOOLS)/bin/cargo-fuzz ## Let each fuzzer look for FUZZ_SECONDS (60); needs Rust's nightly
 	for target in payload sealed query body; do \

@@ -6,13 +6,42 @@ use std::time::Duration;
 
 /// One line of the table.
 pub enum Line {
-    Figure { what: String, here: Amount, beside: Option<(String, Amount)> },
+    Figure { what: String, here: Amount, beside: Option<Beside> },
     Missing { what: String, why: String },
+}
+
+/// What a figure is compared with.
+pub struct Beside {
+    what: String,
+    amount: Amount,
+    ratio: Amount,
 }
 
 impl Line {
     pub fn new(what: impl Into<String>, here: Amount, beside: impl Into<String>, other: Amount) -> Line {
-        Line::Figure { what: what.into(), here, beside: Some((beside.into(), other)) }
+        let ratio = Amount::one(here.value / other.value, "");
+        Line::Figure {
+            what: what.into(),
+            here,
+            beside: Some(Beside { what: beside.into(), amount: other, ratio }),
+        }
+    }
+
+    /// Of rounds in which both took turns, with the ratio within each round.
+    pub fn in_turns(
+        what: impl Into<String>,
+        here: Vec<f64>,
+        beside: impl Into<String>,
+        other: Vec<f64>,
+        unit: &'static str,
+    ) -> Line {
+        let ratios = here.iter().zip(&other).map(|(here, other)| here / other).collect();
+        let beside = Beside {
+            what: beside.into(),
+            amount: Amount::median(other, unit),
+            ratio: Amount::median(ratios, ""),
+        };
+        Line::Figure { what: what.into(), here: Amount::median(here, unit), beside: Some(beside) }
     }
 
     pub fn alone(what: impl Into<String>, here: Amount) -> Line {
@@ -95,7 +124,10 @@ fn digits(value: f64) -> String {
 
 impl fmt::Display for Amount {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", digits(self.value), self.unit)?;
+        f.write_str(&digits(self.value))?;
+        if !self.unit.is_empty() {
+            write!(f, " {}", self.unit)?;
+        }
         match self.range {
             Some((least, most)) => write!(f, " ({}–{})", digits(least), digits(most)),
             None => Ok(()),
@@ -120,8 +152,8 @@ pub fn table(lines: &[Line]) -> String {
         text.push_str(&match line {
             Line::Missing { what, why } => format!("| {what} | not measured: {why} | | | |"),
             Line::Figure { what, here, beside: None } => format!("| {what} | {here} | | | |"),
-            Line::Figure { what, here, beside: Some((other, amount)) } => {
-                format!("| {what} | {here} | {other} | {amount} | {} |", digits(here.value / amount.value))
+            Line::Figure { what, here, beside: Some(Beside { what: other, amount, ratio }) } => {
+                format!("| {what} | {here} | {other} | {amount} | {ratio} |")
             }
         });
     }

@@ -42,7 +42,7 @@ const ROUNDS: usize = 5;
     max_term_width = 100
 )]
 struct Options {
-    /// Measure only this; may be given more than once [default: all]
+    /// Measure only this; may be given more than once [default: all but rgw]
     #[arg(long, value_enum, value_name = "PART")]
     only: Vec<Part>,
     /// Leave this out; may be given more than once
@@ -84,11 +84,14 @@ enum Part {
     Servers,
     /// Object storage: PUT, GET and lists, beside a bare log on the same disk
     S3,
+    /// The same beside radosgw; only if it is asked for, because it fetches Ceph
+    Rgw,
 }
 
 impl Options {
     fn wants(&self, part: Part) -> bool {
-        (self.only.is_empty() || self.only.contains(&part)) && !self.skip.contains(&part)
+        let is_usual = self.only.is_empty() && part != Part::Rgw;
+        (is_usual || self.only.contains(&part)) && !self.skip.contains(&part)
     }
 
     /// One `part`th of the requests, in each of the rounds; at least one.
@@ -170,6 +173,10 @@ async fn measure(options: &Options) -> Result<Vec<Line>> {
     if options.wants(Part::S3) {
         eprintln!("s3");
         lines.extend(s3::measure(options).await?);
+    }
+    if options.wants(Part::Rgw) {
+        eprintln!("s3 beside radosgw");
+        lines.extend(s3::rgw::measure().await?);
     }
     if options.wants(Part::Writes) {
         eprintln!("writes");

@@ -40,6 +40,16 @@ pub fn arguments(pid: u32) -> Result<Vec<String>> {
     Ok(String::from_utf8_lossy(&bytes).split_terminator('\0').map(str::to_owned).collect())
 }
 
+/// A process and all that descend from it. Source: `proc_tid_children(5)`.
+pub fn tree(pid: u32) -> Vec<u32> {
+    let mut tree = vec![pid];
+    for task in std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten() {
+        let children = std::fs::read_to_string(task.path().join("children")).unwrap_or_default();
+        tree.extend(children.split_whitespace().filter_map(|pid| pid.parse().ok()).flat_map(self::tree));
+    }
+    tree
+}
+
 /// A process of a cloud's own; guests are not.
 pub struct Mine {
     pub pid: u32,

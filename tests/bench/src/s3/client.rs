@@ -6,19 +6,20 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use hanse_core::Cx;
-use ring::{digest, hmac};
+use hanse_core::{Cx, Secret};
+use hanse_crypto::sign_version_4;
+use ring::digest;
 
 /// No answer takes longer.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Who is asked, and with which key.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Target {
     /// Host and port.
     pub address: String,
     pub access: String,
-    pub secret: String,
+    pub secret: Secret<String>,
     pub region: String,
     /// The processes that answer.
     pub processes: Vec<u32>,
@@ -54,22 +55,12 @@ impl Payload {
 pub struct Connection<'t> {
     target: &'t Target,
     stream: BufReader<TcpStream>,
-    /// The signing key of a day.
-    day: (String, Vec<u8>),
     head: Vec<u8>,
     nothing: Payload,
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 fn sha256(bytes: &[u8]) -> String {
-    hex(digest::digest(&digest::SHA256, bytes).as_ref())
-}
-
-fn mac(key: &[u8], text: &str) -> Vec<u8> {
-    hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), text.as_bytes()).as_ref().to_vec()
+    digest::digest(&digest::SHA256, bytes).as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 impl<'t> Connection<'t> {
@@ -81,7 +72,6 @@ impl<'t> Connection<'t> {
         Ok(Connection {
             target,
             stream: BufReader::with_capacity(256 * 1024, stream),
-            day: Default::default(),
             head: Vec::new(),
             nothing: Payload::new(Vec::new()),
         })
@@ -126,27 +116,21 @@ impl<'t> Connection<'t> {
         let Target { address, access, secret, region, .. } = self.target;
         let time = Cx::system().now().iso_seconds().replace(['-', ':'], "");
         let date = time.get(..8).context("a date")?;
-        if self.day.0 != date {
-            let key = [date, region, "s3", "aws4_request"]
-                .iter()
-                .fold(format!("AWS4{secret}").into_bytes(), |key, part| mac(&key, part));
-            self.day = (date.to_owned(), key);
-        }
         let names = "host;x-amz-content-sha256;x-amz-date";
         let hash = &payload.hash;
         let request = format!(
             "{method}\n{path}\n{query}\nhost:{address}\nx-amz-content-sha256:{hash}\nx-amz-date:{time}\n\n{names}\n{hash}"
         );
-        let scope = format!("{date}/{region}/s3/aws4_request");
-        let text = format!("AWS4-HMAC-SHA256\n{time}\n{scope}\n{}", sha256(request.as_bytes()));
-        let signature = hex(&mac(&self.day.1, &text));
+        let scope = format!("{date}/{region}/s3");
+        let text = format!("AWS4-HMAC-SHA256\n{time}\n{scope}/aws4_request\n{}", sha256(request.as_bytes()));
+        let signature = sign_version_4(secret, &scope, &text).context("no scope")?;
         self.head.clear();
         let mark = if query.is_empty() { "" } else { "?" };
         write!(
             self.head,
             "{method} {path}{mark}{query} HTTP/1.1\r\nhost: {address}\r\nx-amz-content-sha256: {hash}\r\n\
              x-amz-date: {time}\r\ncontent-length: {}\r\nauthorization: AWS4-HMAC-SHA256 \
-             Credential={access}/{scope},SignedHeaders={names},Signature={signature}\r\n\r\n",
+             Credential={access}/{scope}/aws4_request,SignedHeaders={names},Signature={signature}\r\n\r\n",
             payload.bytes.len()
         )?;
         Ok(())
