@@ -95,7 +95,9 @@ fn mismatch() -> Error {
 /// The frames of a range of one piece.
 struct Piecemeal {
     source: Reading,
+    /// What was read and not decrypted yet, and what comes behind it.
     buffer: BytesMut,
+    rest: BytesMut,
     key: DataKey,
     size: u64,
     /// The frame that comes next, and those of the whole piece.
@@ -115,6 +117,7 @@ impl Piecemeal {
         Piecemeal {
             source: view.read(payload, first * SEALED..end),
             buffer: BytesMut::new(),
+            rest: BytesMut::new(),
             key,
             size,
             frame: first,
@@ -131,12 +134,25 @@ impl Piecemeal {
         let is_last = self.frame + 1 == self.frames;
         let whole = if is_last { sealed_len(self.size) - self.frame * SEALED } else { SEALED } as usize;
         while self.buffer.len() < whole {
-            match self.source.next().await {
-                Some(bytes) => self.buffer.extend_from_slice(&bytes?),
-                None => return Err(Error::internal("a payload is shorter than its piece")),
+            let Some(bytes) = self.source.next().await else {
+                return Err(Error::internal("a payload is shorter than its piece"));
+            };
+            // Decrypted where it was read, unless a frame is spread over two reads.
+            let mut bytes = bytes?.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&shared[..]));
+            if self.buffer.is_empty() {
+                self.buffer = bytes;
+                continue;
+            }
+            let missing = (whole - self.buffer.len()).min(bytes.len());
+            self.buffer.extend_from_slice(&bytes.split_to(missing));
+            if self.buffer.len() == whole {
+                self.rest = bytes;
             }
         }
         let mut sealed = self.buffer.split_to(whole);
+        if self.buffer.is_empty() {
+            self.buffer = std::mem::take(&mut self.rest);
+        }
         let plain = self.key.open(self.frame, is_last, &mut sealed)?.len();
         sealed.truncate(plain);
         let bytes = sealed.freeze().slice(self.skip..);

@@ -228,7 +228,8 @@ async fn crashes(seed: u64, cycles: usize) {
             sim.remove(Path::new("/store/index")).unwrap();
             let store = open(&sim, &mut dice).await.unwrap_or_else(|error| panic!("{context}: {error:?}"));
             model.check(&store, &format!("{context}, from the log")).await;
-            assert_eq!(store.scrub().await.unwrap(), 0, "{context}");
+            let count = store.scrub().await.unwrap();
+            assert_eq!(count, 0, "{context}: {:?}", store.damaged());
             store.close().await;
         }
         if dice.roll(2) == 0 {

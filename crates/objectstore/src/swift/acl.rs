@@ -72,7 +72,7 @@ pub fn is_public(list: &str) -> bool {
 /// Whether a list names the caller, by the project of the token and the user; `is_blocked` if the public does not count.
 pub fn names(list: &str, caller: Option<(&str, &str)>, is_blocked: bool) -> bool {
     let Some((own_project, own_user)) = caller else { return false };
-    let named = items(list).filter(|item| !item.starts_with('.') && !(is_blocked && *item == ANYBODY));
+    let named = items(list).filter(|item| !(item.starts_with('.') || is_blocked && *item == ANYBODY));
     named.into_iter().any(|item| {
         item.split_once(':').is_some_and(|(project, user)| {
             (project == "*" || project == own_project) && (user == "*" || user == own_user)
