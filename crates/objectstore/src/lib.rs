@@ -53,11 +53,12 @@ use crate::record::Bucket;
 
 pub use verbs::VERBS;
 
-/// The catalog's lines: `s3` as SCS-0123 names it, and what its next version calls it. They stand below an address of
+/// The catalog's lines: `s3` as SCS-0123 names it, what its next version calls it, and Swift. They stand below an address of
 /// their own.
-pub const CATALOG: [CatalogEntry; 2] = [
+pub const CATALOG: [CatalogEntry; 3] = [
     CatalogEntry { kind: "s3", name: "hanse-s3", path: "" },
     CatalogEntry { kind: "object-store-s3", name: "hanse-s3", path: "" },
+    CatalogEntry { kind: "object-store", name: "swift", path: "/v1/AUTH_{project_id}" },
 ];
 
 /// What the wiring hands in.

@@ -124,7 +124,8 @@ impl ObjectStore {
                 s3s::Body::http_body_unsync(Known { body, left, is_asked_for })
             };
             let request = Request::from_parts(parts, body);
-            match if is_swift { Ok(self.swift(request).await) } else { service.call(request).await } {
+            let answered = if is_swift { Ok(self.swift(request).await) } else { service.call(request).await };
+            match answered {
                 Ok(answer) => answer,
                 Err(error) => {
                     tracing::error!(?error, "an answer of S3 could not be written");

@@ -249,7 +249,7 @@ pub fn binary() -> PathBuf {
 }
 
 /// Where `make` has installed the clients.
-pub(crate) fn tools() -> PathBuf {
+pub fn tools() -> PathBuf {
     std::env::var_os("HANSE_TOOLS")
         .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.tools/bin"), PathBuf::from)
 }

@@ -7,6 +7,7 @@ use serde_json::json;
 use super::auth::Session;
 use super::bucket_name;
 use super::listing::{self, Asked, Line, Named};
+use super::meta::POLICY;
 use super::reply::{Done, empty, set, timestamp};
 use crate::record::{self, Bucket, Swift};
 use crate::verbs::{LIST_BUCKETS, UPDATE_BUCKET};
@@ -31,9 +32,13 @@ impl Session<'_> {
         let used = quotas::used(&view, &keys::usage(account))?;
         let start = keys::of_project(account);
         let mut headers = HeaderMap::new();
-        set(&mut headers, "x-account-container-count", view.scan_prefix(&start)?.count());
-        set(&mut headers, "x-account-object-count", used.objects);
-        set(&mut headers, "x-account-bytes-used", used.bytes);
+        let containers = view.scan_prefix(&start)?.count() as u64;
+        // In all, and of the one storage policy.
+        for kind in ["x-account".to_owned(), format!("x-account-storage-policy-{POLICY}")] {
+            set(&mut headers, &format!("{kind}-container-count"), containers);
+            set(&mut headers, &format!("{kind}-object-count"), used.objects);
+            set(&mut headers, &format!("{kind}-bytes-used"), used.bytes);
+        }
         set(&mut headers, "x-timestamp", timestamp(self.call.cx.now()));
         set(&mut headers, "accept-ranges", "bytes");
         self.show("account", &read(self.store, account)?, &mut headers)?;

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::auth::Session;
 use super::listing::{self, Asked, Named};
 use super::meta::DEFAULT_TYPE;
-use super::reply::{Done, empty, set, timestamp};
+use super::reply::{Done, empty, refused, set, timestamp};
 use super::{acl, bucket_name, meta};
 use crate::record::{Bucket, Object, PublicAccessBlock};
 use crate::verbs::{CREATE_BUCKET, DELETE_BUCKET, SHOW_BUCKET, UPDATE_BUCKET};
@@ -76,12 +76,19 @@ impl Session<'_> {
         set(&mut headers, "x-container-bytes-used", used.bytes);
         set(&mut headers, "x-timestamp", timestamp(bucket.created_at()));
         set(&mut headers, "accept-ranges", "bytes");
+        set(&mut headers, "x-storage-policy", meta::POLICY);
         self.show("container", &bucket.swift, &mut headers)?;
         if self.call.method == http::Method::HEAD {
             set(&mut headers, "content-type", "text/plain; charset=utf-8");
             return Ok(empty(StatusCode::NO_CONTENT, headers));
         }
         let asked = Asked::of(self.call)?;
+        // Without versions they are all in the list of what there is.
+        if self.call.parameter("versions").is_some_and(|value| value != "false")
+            && !bucket.versioning.is_off()
+        {
+            return Err(refused(StatusCode::NOT_IMPLEMENTED, "Versions are listed by S3 alone."));
+        }
         let wanted = lists::Wanted {
             start: keys::objects(&bucket.id),
             prefix: asked.prefix,

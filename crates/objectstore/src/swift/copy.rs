@@ -90,6 +90,7 @@ impl Session<'_> {
             .await;
         let object = copied.map_err(|error| fault::of(&error))??;
         let mut answer: HttpResponse = created(&object, &object.head.etag);
+        meta::show_user(&object.rest.meta, answer.headers_mut());
         set(answer.headers_mut(), "x-copied-from", format!("{}/{}", source.0, source.1));
         let modified = http_date(seen.object.head.modified_at);
         set(answer.headers_mut(), "x-copied-from-last-modified", modified);

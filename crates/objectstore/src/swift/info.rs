@@ -22,6 +22,7 @@ pub fn show() -> HttpResponse {
             "container_listing_limit": listing::PAGE,
             "account_listing_limit": listing::PAGE,
             "valid_api_versions": ["v1"],
+            "policies": [{ "name": meta::POLICY, "aliases": meta::POLICY, "default": true }],
         },
         "slo": {
             "max_manifest_segments": slo::SEGMENTS_MAX,

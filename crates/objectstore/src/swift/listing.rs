@@ -32,7 +32,7 @@ impl<'c> Asked<'c> {
     /// 412 if the limit is none, 501 for what is not offered.
     pub fn of(call: &'c Call) -> Done<Asked<'c>> {
         let text = |name: &str| call.parameter(name).filter(|value| !value.is_empty());
-        for name in ["reverse", "path", "states", "versions"] {
+        for name in ["reverse", "path", "states"] {
             if text(name).is_some_and(|value| name == "path" || value != "false") {
                 return Err(refused(
                     StatusCode::NOT_IMPLEMENTED,

@@ -24,12 +24,14 @@ pub const URL_KEYS: [&str; 2] = ["temp-url-key", "temp-url-key-2"];
 /// Within these bounds a key is one that can be guarded.
 const URL_KEY_MAX: usize = VALUE_MAX;
 
+/// The one storage policy there is.
+pub const POLICY: &str = "default";
+
 /// What Swift knows and is not offered here, wherever it stands.
-const MISSING: [&str; 14] = [
+const MISSING: [&str; 13] = [
     "x-delete-at",
     "x-delete-after",
     "x-symlink-target",
-    "x-storage-policy",
     "x-versions-location",
     "x-history-location",
     "x-versions-enabled",
@@ -168,6 +170,9 @@ impl Session<'_> {
             }
         }
         if what == "container" {
+            if call.header("x-storage-policy")?.is_some_and(|name| !name.eq_ignore_ascii_case(POLICY)) {
+                return Err(bad("Invalid X-Storage-Policy header"));
+            }
             wish.read = self.list("read")?;
             wish.write = self.list("write")?;
         }
@@ -251,7 +256,6 @@ pub fn of_object(call: &Call) -> Done<Meta> {
         }
     };
     let user = with_prefix(call, "x-object-meta-")?;
-    let user: BTreeMap<_, _> = user.into_iter().filter(|(_, value)| !value.is_empty()).collect();
     check_size(&user, OVERALL_MAX)?;
     if let Some((name, _)) = user.iter().find(|(_, value)| !is_plain(value)) {
         return Err(bad(format!("Metadata of objects must be ASCII, so that S3 can show it, too: {name}")));
@@ -295,6 +299,10 @@ pub fn show_object(meta: &Meta, headers: &mut HeaderMap) {
     if let Some(expires) = meta.expires {
         set(headers, "expires", super::reply::http_date(hanse_core::Timestamp::from_seconds(expires)));
     }
+    show_user(meta, headers);
+}
+
+pub fn show_user(meta: &Meta, headers: &mut HeaderMap) {
     for (name, value) in &meta.user {
         set(headers, &format!("x-object-meta-{name}"), value);
     }

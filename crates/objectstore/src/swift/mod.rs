@@ -82,7 +82,11 @@ pub fn split_names(path: &str) -> Done<(String, Option<String>)> {
     };
     let is_name = |name: &str, most: usize| !name.is_empty() && name.len() <= most && !name.contains('\0');
     if !is_name(container, CONTAINER_NAME_MAX) {
-        let message = format!("A container's name has 1 to {CONTAINER_NAME_MAX} bytes, and no slash in it.");
+        let length = container.len();
+        let message = match length > CONTAINER_NAME_MAX {
+            true => format!("Container name length of {length} longer than {CONTAINER_NAME_MAX}"),
+            false => "A container's name is not empty.".to_owned(),
+        };
         return Err(refused(StatusCode::BAD_REQUEST, message));
     }
     if object.is_some_and(|object| !is_name(object, OBJECT_NAME_MAX)) {
@@ -183,11 +187,11 @@ impl ObjectStore {
         let (parts, body) = request.into_parts();
         let cx = parts.extensions.get::<Cx>().cloned().unwrap_or_else(|| self.0.cx.clone());
         let id = cx.request_id().to_owned();
-        let mut answer = match self.dispatch(cx, &parts, body).await {
+        let mut answer = match self.dispatch(cx.clone(), &parts, body).await {
             Ok(answer) => answer,
             Err(refused) => refused.answer(),
         };
-        reply::set(answer.headers_mut(), "x-trans-id", &id);
+        reply::set(answer.headers_mut(), "x-trans-id", transaction_id(&cx, &id));
         reply::set(answer.headers_mut(), "x-openstack-request-id", &id);
         answer
     }
@@ -239,6 +243,13 @@ impl ObjectStore {
         }
         Ok(reply::text("OK"))
     }
+}
+
+/// The request's id as Swift writes it, with the time in it: clients look at its form.
+fn transaction_id(cx: &Cx, id: &str) -> String {
+    let digits: String =
+        id.trim_start_matches("req-").chars().filter(char::is_ascii_hexdigit).take(21).collect();
+    format!("tx{digits:0<21}-{:010x}", cx.now().seconds())
 }
 
 /// Whether the client says how long the body is, or sends it in chunks.

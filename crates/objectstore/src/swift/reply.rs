@@ -64,6 +64,7 @@ impl From<StatusCode> for Refused {
             StatusCode::UNAUTHORIZED => {
                 "This server could not verify that you are authorized to access the document you requested."
             }
+            StatusCode::CONFLICT => "There was a conflict when trying to complete your request.",
             StatusCode::PRECONDITION_FAILED => "A precondition for this request was not met.",
             StatusCode::UNPROCESSABLE_ENTITY => "Unable to process the contained instructions",
             _ => "",
@@ -87,6 +88,7 @@ impl From<S3Error> for Refused {
             S3ErrorCode::BadDigest | S3ErrorCode::InvalidDigest => {
                 return StatusCode::UNPROCESSABLE_ENTITY.into();
             }
+            S3ErrorCode::BucketNotEmpty => return StatusCode::CONFLICT.into(),
             S3ErrorCode::PreconditionFailed => return StatusCode::PRECONDITION_FAILED.into(),
             S3ErrorCode::IncompleteBody => return broken_off(),
             S3ErrorCode::RequestTimeout => StatusCode::REQUEST_TIMEOUT,

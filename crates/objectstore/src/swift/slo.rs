@@ -70,13 +70,6 @@ impl Session<'_> {
             return Err(bad(format!("A manifest has 1 to {SEGMENTS_MAX} segments.")));
         }
         let wanted = listed.into_iter().map(|listed| self.wanted(listed)).collect::<Done<Vec<_>>>()?;
-        let mut seen = BTreeSet::new();
-        if !wanted.iter().all(|wanted| seen.insert((&wanted.container, &wanted.object))) {
-            return Err(refused(
-                StatusCode::NOT_IMPLEMENTED,
-                "A segment that is listed twice is not offered.",
-            ));
-        }
         let making = Making {
             bucket,
             key: object.to_owned(),
@@ -159,8 +152,10 @@ impl Session<'_> {
         let Some(Manifest::Static(segments)) = found.object.rest.manifest else {
             return Err(bad("Not an SLO manifest"));
         };
-        let mut names: Vec<bulk::Name> =
+        // A segment may be listed several times.
+        let segments: BTreeSet<bulk::Name> =
             segments.into_iter().map(|segment| (segment.container, Some(segment.object))).collect();
+        let mut names: Vec<bulk::Name> = segments.into_iter().collect();
         names.push((container.to_owned(), Some(object.to_owned())));
         Ok(self.delete_all(names).await.show(self.call))
     }

@@ -130,7 +130,8 @@ async fn every_operation_asks_who_it_is_for() {
         }
         let answer = status("member-mine").await;
         assert_eq!(answer.status, *own, "a member: {method} {path} {headers:?}: {}", answer.text());
-        assert!(!answer.header("x-trans-id").is_empty());
+        let (id, second) = answer.header("x-trans-id").split_once('-').unwrap();
+        assert!(id.starts_with("tx") && id.len() == 23 && second.len() == 10, "{id}-{second}");
     }
     // Bulk deletion says one by one what was not allowed.
     let bulk = async |token: &str| {
@@ -239,6 +240,7 @@ async fn containers_list_what_is_in_them() {
         ("?end_marker=dir/c", "a\ndir/b\n"),
         ("?prefix=x", ""),
         ("?limit=0", ""),
+        ("?versions=true&limit=1", "a\n"),
     ] {
         assert_eq!(member.get(&format!("/cont{query}")).await.text(), expected, "{query}");
     }
@@ -260,11 +262,13 @@ async fn containers_list_what_is_in_them() {
         ("x-container-meta-a", "1"),
         ("x-container-meta-b", ""),
         ("x-container-read", ".r:*,.rlistings"),
+        ("x-storage-policy", "default"),
     ] {
         assert_eq!(head.header(name), value, "{name}");
     }
     assert_eq!(cloud.swift("reader-mine").head("/cont").await.expect(204).header("x-container-read"), "");
     member.post("/cont", &[("x-container-read", "someone")]).await.expect(400);
+    member.post("/cont", &[("x-storage-policy", "gold")]).await.expect(400);
     member.post("/cont", &[("x-container-meta-quota-bytes", "many")]).await.expect(400);
     let long = "v".repeat(257);
     member.post("/cont", &[("x-container-meta-a", &long)]).await.expect(400);
@@ -280,6 +284,7 @@ async fn objects_come_back_as_they_were_put() {
     let headers = [
         ("content-type", "text/x"),
         ("x-object-meta-color", "red"),
+        ("x-object-meta-nothing", ""),
         ("etag", tag.as_str()),
         ("content-disposition", "inline"),
         ("content-encoding", "x-own"),
@@ -289,6 +294,7 @@ async fn objects_come_back_as_they_were_put() {
     let get = member.get("/cont/dir/a b").await.expect(200);
     assert_eq!(get.body, body);
     for (name, value) in headers {
+        assert!(get.headers.contains_key(name), "{name}");
         assert_eq!(get.header(name), value, "{name}");
     }
     assert_eq!(member.head("/cont/dir/a b").await.expect(200).header("content-length"), "200000");
@@ -350,6 +356,7 @@ async fn copies_take_their_metadata_along() {
     member.send("PUT", "/from/a b", &headers, b"12345").await.expect(201);
     let headers = [("destination", "/onto/c%20d"), ("x-object-meta-size", "big")];
     let copied = member.send("COPY", "/from/a b", &headers, b"").await.expect(201);
+    assert_eq!(copied.header("x-object-meta-color"), "red");
     assert_eq!((copied.header("x-copied-from"), copied.header("etag")), ("from/a b", md5(b"12345").as_str()));
     let get = member.get("/onto/c d").await.expect(200);
     assert_eq!(get.text(), "12345");
@@ -402,6 +409,7 @@ async fn each_api_reads_what_the_other_wrote() {
     let versioning = b"<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>";
     s3.put("/bucket?versioning", versioning).await.expect(200);
     assert_eq!(swift.head("/bucket").await.header("x-container-meta-a"), "1");
+    swift.get("/bucket?versions=true").await.expect(501);
     swift.delete("/bucket/by-swift").await.expect(204);
     swift.get("/bucket/by-swift").await.expect(404);
     swift.delete("/bucket/by-swift").await.expect(404);
