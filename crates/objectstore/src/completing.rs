@@ -196,7 +196,7 @@ impl Completing {
         let freed = delete_parts(change, &self.id)?;
         quotas::count(change, &self.bucket, 0, -i128::from(freed))?;
         change.delete(&keys::upload(&self.bucket.id, &self.key, &self.id))?;
-        quotas::check_change(change, &self.bucket.project_id, &self.quota)?;
+        quotas::check_change(change, &self.bucket, &self.quota)?;
         Ok(Ok(object))
     }
 

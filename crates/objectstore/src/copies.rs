@@ -151,7 +151,7 @@ impl ObjectStore {
                 };
                 match put(change, &bucket, &key, &mut object, &found.payloads, &onto, &chance)? {
                     Put::Done => {
-                        quotas::check_change(change, &bucket.project_id, &quota)?;
+                        quotas::check_change(change, &bucket, &quota)?;
                         Ok(Ok((object, from)))
                     }
                     other => Ok(Err(other)),

@@ -190,7 +190,7 @@ impl ObjectStore {
                 let payloads: Vec<_> = staged.map(|staged| change.attach(staged)).into_iter().collect();
                 quotas::count(change, &bucket, 0, i128::from(kept.piece.size) - i128::from(before))?;
                 change.put(&place, record::to_json(&kept)?, &payloads)?;
-                quotas::check_change(change, &bucket.project_id, &quota)?;
+                quotas::check_change(change, &bucket, &quota)?;
                 Ok(true)
             })
             .await

@@ -157,7 +157,6 @@ pub fn put(
     (object.head.modified_at, object.head.version) =
         versions::make_room(change, &bucket, key, old, now, chance)?;
     quotas::count(change, &bucket, 1, i128::from(object.head.size))?;
-    quotas::check_bucket(change, &bucket)?;
     change.put(&place, object.encode()?, payloads)?;
     Ok(Put::Done)
 }
@@ -285,7 +284,7 @@ impl ObjectStore {
                 let payloads: Vec<PayloadId> =
                     staged.map(|staged| change.attach(staged)).into_iter().collect();
                 let done = put(change, &bucket, &key, &mut object, &payloads, &conditions, &chance)?;
-                quotas::check_change(change, &bucket.project_id, &quota)?;
+                quotas::check_change(change, &bucket, &quota)?;
                 Ok((done, object))
             })
             .await

@@ -100,24 +100,18 @@ pub fn used(view: &impl Look, place: &[u8]) -> Result<Usage> {
     }
 }
 
-/// At the end of a transaction that adds something: nothing of it is done if that would be too much.
+/// At the end of a transaction that adds something: nothing of it is done if that would be too much for the project, or for the
+/// bucket as a container of Swift, whichever API fills it.
 ///
 /// # Errors
 /// `QuotaExceeded`.
-pub fn check_change(change: &Change<'_>, project: &str, quota: &Quota) -> Result<()> {
-    check(quota, &used(change, &keys::usage(project))?)
-}
-
-/// Whether a bucket is within the limits that it has as a container of Swift, whichever API fills it.
-///
-/// # Errors
-/// `QuotaExceeded`.
-pub fn check_bucket(change: &Change<'_>, bucket: &Bucket) -> Result<()> {
-    let quota = bucket.swift.quota();
-    if quota == Quota::default() {
+pub fn check_change(change: &Change<'_>, bucket: &Bucket, quota: &Quota) -> Result<()> {
+    check(quota, &used(change, &keys::usage(&bucket.project_id))?)?;
+    let own = bucket.swift.quota();
+    if own == Quota::default() {
         return Ok(());
     }
-    check(&quota, &used(change, &keys::bucket_usage(&bucket.id))?)
+    check(&own, &used(change, &keys::bucket_usage(&bucket.id))?)
 }
 
 impl ObjectStore {

@@ -376,6 +376,19 @@ impl Head {
     }
 }
 
+/// The type of the content, out of what stands behind the head, without the rest of it: that may be large.
+///
+/// # Errors
+/// Internal if it does not read.
+pub fn content_type(rest: &[u8]) -> Result<Option<String>> {
+    #[derive(Deserialize)]
+    struct Type {
+        content_type: Option<String>,
+    }
+    let read: Type = serde_json::from_slice(rest).map_err(|error| broken().because(error))?;
+    Ok(read.content_type)
+}
+
 impl Object {
     /// # Errors
     /// Internal if it cannot be written.

@@ -9,7 +9,7 @@ use super::listing::{self, Asked, Named};
 use super::meta::DEFAULT_TYPE;
 use super::reply::{Done, empty, refused, set, timestamp};
 use super::{acl, bucket_name, meta};
-use crate::record::{Bucket, Object, PublicAccessBlock};
+use crate::record::{self, Bucket, Head, PublicAccessBlock};
 use crate::verbs::{CREATE_BUCKET, DELETE_BUCKET, SHOW_BUCKET, UPDATE_BUCKET};
 use crate::{keys, lists, quotas};
 
@@ -97,8 +97,8 @@ impl Session<'_> {
             most: asked.limit,
         };
         let page = lists::page(&view, &wanted, |value| {
-            let object = Object::decode(value)?;
-            Ok((!object.head.is_marker).then_some(object))
+            let (head, rest) = Head::decode(value)?;
+            Ok(if head.is_marker { None } else { Some((record::content_type(rest)?, head)) })
         })?;
         let mut lines = Vec::new();
         for line in page.lines {
@@ -111,11 +111,11 @@ impl Session<'_> {
             }
             lines.push(match object {
                 None => listing::subdir(name),
-                Some(Object { head, rest }) => vec![
+                Some((kind, head)) => vec![
                     ("name", json!(name)),
                     ("hash", json!(head.etag)),
                     ("bytes", json!(head.size)),
-                    ("content_type", json!(rest.meta.content_type.as_deref().unwrap_or(DEFAULT_TYPE))),
+                    ("content_type", json!(kind.as_deref().unwrap_or(DEFAULT_TYPE))),
                     ("last_modified", json!(head.modified_at.iso_naive())),
                 ],
             });

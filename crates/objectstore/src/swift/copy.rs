@@ -77,14 +77,14 @@ impl Session<'_> {
             chance: versions::chance(&decided.cx),
         };
         let quota = self.store.quota(&decided.cx, &decided.project_id, 0).await?;
-        let account = call.account.clone();
+        let bucket = decided.bucket()?.clone();
         let copied = self
             .store
             .0
             .store
             .write(move |change| {
                 let copied = copying.run(change)?;
-                quotas::check_change(change, &account, &quota)?;
+                quotas::check_change(change, &bucket, &quota)?;
                 Ok(copied)
             })
             .await;

@@ -23,6 +23,22 @@ async fn quotas_of_containers_hold_for_both_apis() {
     member.put("/cont/c", b"123456789").await.expect(201);
     let head = member.head("/cont").await;
     assert_eq!((head.header("x-container-object-count"), head.header("x-container-bytes-used")), ("2", "10"));
+    // An upload in parts counts once when it becomes an object.
+    let headers = [("x-container-meta-quota-bytes", "1000000")];
+    member.send("PUT", "/parts", &headers, b"").await.expect(201);
+    for (size, status) in [(600_000, 200), (500_000, 403)] {
+        let begun = s3.post("/parts/large?uploads", b"").await.expect(200).element("UploadId");
+        let part = s3.put(&format!("/parts/large?partNumber=1&uploadId={begun}"), &vec![1; size]).await;
+        assert_eq!(part.status, status, "{}", part.text());
+        if status == 200 {
+            let tag = part.header("etag");
+            let list = format!(
+                "<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>{tag}</ETag></Part></CompleteMultipartUpload>"
+            );
+            s3.post(&format!("/parts/large?uploadId={begun}"), list.as_bytes()).await.expect(200);
+        }
+    }
+    assert_eq!(member.head("/parts").await.header("x-container-bytes-used"), "600000");
     // And the project's own limits for both, too.
     cloud.keys.limit("mine", Quota { bytes: Some(10), ..Quota::default() });
     cloud.clock.advance(std::time::Duration::from_secs(1));
