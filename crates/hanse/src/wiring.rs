@@ -24,7 +24,7 @@ use ipnet::IpNet;
 use crate::config::Config;
 use crate::health;
 use crate::orphans::Owners;
-use crate::ports::{ImageService, KeysAndLimits, NetworkService, NodeStore, ServerService, VolumeService};
+use crate::ports::{IdentityService, ImageService, NetworkService, NodeStore, ServerService, VolumeService};
 use crate::process::Errand;
 
 /// The tables of everything, in the order in which they may refer to each other.
@@ -106,7 +106,7 @@ fn object_store(cx: &Cx, config: &Config, db: &Db, keys: &Keys, identity: Identi
         ..hanse_objectstore::Settings::default()
     };
     let (cx, db, master) = (cx.clone(), db.clone(), keys.master.clone());
-    let of_identity = Arc::new(KeysAndLimits(identity));
+    let of_identity = Arc::new(IdentityService(identity));
     Box::new(move |store| {
         let deps = hanse_objectstore::Deps {
             cx: cx.clone(),

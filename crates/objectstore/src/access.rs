@@ -45,12 +45,9 @@ pub struct Asker {
 #[derive(Clone)]
 pub struct Decided {
     pub asker: Asker,
-    pub cx: Cx,
     /// The project that has the bucket, or if there is none the caller's.
     pub project_id: String,
     pub verb: Verb,
-    /// Whether the request came over TLS.
-    pub is_tls: bool,
     /// The bucket of the path, if it names one that is there.
     pub bucket: Option<Arc<Bucket>>,
     /// Whether the caller may not know which objects there are. Source: S3 API Reference, GetObject, "Permissions".
@@ -68,7 +65,7 @@ impl Decided {
     pub fn grant(&self, target: &str) -> S3Result<Grant> {
         let target = Target::new(target).in_project(&self.project_id);
         let caller = self.asker.caller.as_ref().ok_or_else(denied)?;
-        caller.authorize(&self.cx, self.verb, target).map_err(|error| fault::of(&error))
+        caller.authorize(&self.asker.cx, self.verb, target).map_err(|error| fault::of(&error))
     }
 
     /// The bucket of the request.
@@ -201,7 +198,10 @@ impl ObjectStore {
     }
 
     /// A bucket's policy, read.
-    fn policy_of(&self, bucket: &Bucket) -> S3Result<Option<Policy>> {
+    ///
+    /// # Errors
+    /// `MalformedPolicy`, for one that was put when fewer things were refused: until it is put anew nobody gets in by it.
+    pub(crate) fn policy_of(&self, bucket: &Bucket) -> S3Result<Option<Policy>> {
         let Some(text) = &bucket.policy else { return Ok(None) };
         let known = self.0.policies.get(&bucket.id, text);
         known.map_or_else(|| self.0.policies.read(bucket, text), Ok).map(Some)
@@ -267,6 +267,11 @@ impl ObjectStore {
         Ok(())
     }
 
+    /// Whether the caller may not know which objects a bucket has. Whoever has a role there may.
+    pub(crate) fn hides_missing(&self, asker: &Asker, bucket: &Bucket) -> bool {
+        bucket.policy.is_some() && self.may(asker, bucket, "ListObjectsV2", None, None).is_err()
+    }
+
     /// The bucket of a name in which the caller may do this to an object: the source of a copy.
     ///
     /// # Errors
@@ -308,15 +313,15 @@ impl ObjectStore {
             S3Path::Object { bucket, key } => (Some(bucket.to_string()), Some(key.to_string())),
         };
         let is_tls = context.extensions_mut().get::<Tls>().is_some();
-        let mut asker = Asker { cx: cx.clone(), caller, is_tls, facts: None };
+        let mut asker = Asker { cx, caller, is_tls, facts: None };
         // Whether it is there is for the operation to say.
         let name = bucket.filter(|_| operation != "CreateBucket");
         let Some(name) = name else {
             let (caller, project_id) =
                 (asker.caller.clone().ok_or_else(denied)?, own_project.ok_or_else(denied)?);
             let target = Target::new("").in_project(&project_id);
-            caller.authorize(&cx, verb, target).map_err(|_| denied())?;
-            return Ok(Decided { asker, cx, project_id, verb, is_tls, bucket: None, hides_missing: false });
+            caller.authorize(&asker.cx, verb, target).map_err(|_| denied())?;
+            return Ok(Decided { asker, project_id, verb, bucket: None, hides_missing: false });
         };
         let bucket = self.bucket_named(&name)?;
         let headers = context.headers();
@@ -338,11 +343,9 @@ impl ObjectStore {
         }
         let owner = context.headers().get("x-amz-expected-bucket-owner");
         expect_owner(owner.map(|owner| owner.to_str().unwrap_or_default()), &bucket)?;
-        let hides_missing = bucket.policy.is_some()
-            && object.is_some()
-            && self.may(&asker, &bucket, "ListObjectsV2", None, None).is_err();
+        let hides_missing = object.is_some() && self.hides_missing(&asker, &bucket);
         let project_id = bucket.project_id.clone();
-        Ok(Decided { asker, cx, project_id, verb, is_tls, bucket: Some(bucket), hides_missing })
+        Ok(Decided { asker, project_id, verb, bucket: Some(bucket), hides_missing })
     }
 }
 

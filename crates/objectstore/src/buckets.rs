@@ -50,7 +50,7 @@ enum Made {
 impl ObjectStore {
     /// Writes down who does it, before it is done.
     pub(crate) async fn audit(&self, decided: &Decided, grant: &Grant) -> S3Result<()> {
-        let written = self.0.db.write(&decided.cx, grant, |_| Box::pin(async { Ok(()) })).await;
+        let written = self.0.db.write(&decided.asker.cx, grant, |_| Box::pin(async { Ok(()) })).await;
         written.map_err(|error| fault::of(&error))
     }
 
@@ -73,7 +73,7 @@ impl ObjectStore {
         }
         check_acl(input.acl.as_ref().map(dto::BucketCannedACL::as_str))?;
         let location = format!("/{}", input.bucket);
-        let mut bucket = Bucket::new(&decided.cx, input.bucket, decided.project_id.clone());
+        let mut bucket = Bucket::new(&decided.asker.cx, input.bucket, decided.project_id.clone());
         if input.object_lock_enabled_for_bucket == Some(true) {
             (bucket.versioning, bucket.lock) = (Versioning::Enabled, Some(BucketLock::default()));
         }
@@ -89,7 +89,8 @@ impl ObjectStore {
         if self.find_bucket(&bucket.name).map_err(|error| fault::of(&error))?.is_none() {
             self.audit(decided, &decided.grant(&bucket.name)?).await?;
         }
-        let quota = self.0.quotas.of(&decided.cx, &decided.project_id).await.map_err(|e| fault::of(&e))?;
+        let quota =
+            self.0.quotas.of(&decided.asker.cx, &decided.project_id).await.map_err(|e| fault::of(&e))?;
         let most =
             quota.buckets.and_then(|most| usize::try_from(most).ok()).unwrap_or(self.0.settings.buckets);
         let made = self

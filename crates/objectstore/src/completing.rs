@@ -12,11 +12,10 @@ use s3s::{S3ErrorCode, S3Response, S3Result};
 use crate::access::Decided;
 use crate::buckets::delete_parts;
 use crate::conditions::Conditions;
-use crate::fault::{self, error};
+use crate::fault::error;
 use crate::intake::hex;
 use crate::multipart::{is_id, no_such_upload, upload_of};
 use crate::objects::{Put, checksum_type, encryption, etag, put, show_checksum};
-use crate::ports::Quota;
 use crate::record::{self, Bucket, Checksum, Head, Object, Part, Piece, Rest};
 use crate::sums::{Algorithm, Sum};
 use crate::{ObjectStore, keys, quotas, versions};
@@ -92,20 +91,11 @@ impl ObjectStore {
             size: input.mpu_object_size,
             claimed,
             kind: input.checksum_type,
-            now: decided.cx.now(),
-            chance: versions::chance(&decided.cx),
-            quota: self
-                .quota(&decided.cx, &decided.project_id, 0)
-                .await
-                .map_err(|error| fault::of(&error))?,
+            now: decided.asker.cx.now(),
+            chance: versions::chance(&decided.asker.cx),
         };
-        let done = self
-            .0
-            .store
-            .write(move |change| completing.run(change, &conditions))
-            .await
-            .map_err(|error| fault::of(&error))?;
-        let object = done?;
+        let done = self.add(&decided, move |change| completing.run(change, &conditions)).await;
+        let object = done??;
         let mut output = dto::CompleteMultipartUploadOutput {
             location: Some(format!("/{}/{}", input.bucket, input.key)),
             bucket: Some(input.bucket),
@@ -134,7 +124,6 @@ struct Completing {
     now: hanse_core::Timestamp,
     /// For the id of its version.
     chance: String,
-    quota: Quota,
 }
 
 impl Completing {
@@ -196,7 +185,6 @@ impl Completing {
         let freed = delete_parts(change, &self.id)?;
         quotas::count(change, &self.bucket, 0, -i128::from(freed))?;
         change.delete(&keys::upload(&self.bucket.id, &self.key, &self.id))?;
-        quotas::check_change(change, &self.bucket, &self.quota)?;
         Ok(Ok(object))
     }
 

@@ -8,16 +8,16 @@ use s3s::dto::{self, CopySource, ETagCondition};
 use s3s::{S3ErrorCode, S3Request, S3Response, S3Result};
 
 use crate::ObjectStore;
-use crate::access::{Decided, expect_owner};
+use crate::access::{Decided, denied, expect_owner};
 use crate::buckets::current;
 use crate::conditions::{Conditions, time};
 use crate::customer::{self, given_key, show_encryption};
-use crate::fault::{self, error};
+use crate::fault::error;
 use crate::lock::asked_lock;
 use crate::objects::{Put, check_meta, etag, meta, no_such_key, put, show_checksum};
 use crate::offered::{self, asked};
 use crate::record::{Bucket, Head, Meta, Object, Rest};
-use crate::{quotas, versions};
+use crate::versions;
 
 fn condition(headers: &HeaderMap, name: HeaderName) -> S3Result<Option<ETagCondition>> {
     let Some(value) = headers.get(&name) else { return Ok(None) };
@@ -87,7 +87,8 @@ impl ObjectStore {
             ));
         }
         let given: Meta = meta!(&input);
-        let lock = asked_lock!(&input, decided.cx.now())?;
+        let lock = asked_lock!(&input, decided.asker.cx.now())?;
+        let hides_missing = self.hides_missing(&decided.asker, &source);
         check_meta(&given)?;
         let demands = Conditions {
             if_match: input.copy_source_if_match,
@@ -101,25 +102,27 @@ impl ObjectStore {
             if_none_match: condition(&request.headers, header::IF_NONE_MATCH)?,
             ..Conditions::default()
         };
-        let (now, chance, key) = (decided.cx.now(), versions::chance(&decided.cx), input.key);
+        let (now, chance, key) = (decided.asker.cx.now(), versions::chance(&decided.asker.cx), input.key);
         let proof = customer.as_ref().map(|customer| customer.proof(&decided)).transpose()?;
         let from_key = self.wrapping(&decided, &source.project_id, source_customer.as_ref()).await?;
         let to_key = self.wrapping(&decided, &decided.project_id, customer.as_ref()).await?;
-        let cx = decided.cx.clone();
-        let quota = self.quota(&cx, &decided.project_id, 0).await.map_err(|error| fault::of(&error))?;
+        let cx = decided.asker.cx.clone();
         let copied = self
-            .0
-            .store
-            .write(move |change| {
+            .add(&decided, move |change| {
                 let found = match current(change, &source)? {
                     Some(_) => versions::look_up(change, &source, &source_key, version.as_deref())?,
                     None => None,
                 };
-                let missing = || if version.is_some() { versions::no_such_version() } else { no_such_key() };
+                let missing = || match version {
+                    _ if hides_missing => denied(),
+                    Some(_) => versions::no_such_version(),
+                    None => no_such_key(),
+                };
                 let Some(found) = found else { return Ok(Err(Put::Refused(missing()))) };
                 let Object { head, rest } = Object::decode(&found.value)?;
                 if head.is_marker {
-                    return Ok(Err(Put::Refused(versions::marked(&source, &head, version.is_some()))));
+                    let marked = || versions::marked(&source, &head, version.is_some());
+                    return Ok(Err(Put::Refused(if hides_missing { denied() } else { marked() })));
                 }
                 if let Err(refused) = customer::check(rest.customer.as_deref(), source_customer.as_ref()) {
                     return Ok(Err(Put::Refused(refused)));
@@ -150,15 +153,11 @@ impl ObjectStore {
                     rest: Rest { meta, pieces, customer: proof, lock, manifest, ..rest },
                 };
                 match put(change, &bucket, &key, &mut object, &found.payloads, &onto, &chance)? {
-                    Put::Done => {
-                        quotas::check_change(change, &bucket, &quota)?;
-                        Ok(Ok((object, from)))
-                    }
+                    Put::Done => Ok(Ok((object, from))),
                     other => Ok(Err(other)),
                 }
             })
-            .await
-            .map_err(|error| fault::of(&error))?;
+            .await?;
         let (object, from) = match copied {
             Ok(copied) => copied,
             Err(other) => {

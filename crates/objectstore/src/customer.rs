@@ -83,7 +83,7 @@ impl Given<'_> {
             }
         };
         // A proxy on the same machine may have ended TLS.
-        if !decided.is_tls && !decided.cx.source().is_some_and(|source| source.is_loopback()) {
+        if !decided.asker.is_tls && !decided.asker.cx.source().is_some_and(|source| source.is_loopback()) {
             return Err(error(
                 S3ErrorCode::InvalidRequest,
                 "Requests specifying Server Side Encryption with Customer provided keys must be made over a secure connection.",
@@ -113,7 +113,7 @@ impl CustomerKey {
     /// # Errors
     /// Internal if it cannot be made.
     pub fn proof(&self, decided: &Decided) -> S3Result<String> {
-        self.key.data_key(&decided.cx).map(|(_, wrapped)| wrapped).map_err(|error| fault::of(&error))
+        self.key.data_key(&decided.asker.cx).map(|(_, wrapped)| wrapped).map_err(|error| fault::of(&error))
     }
 }
 
@@ -147,7 +147,9 @@ impl ObjectStore {
     ) -> S3Result<Arc<WrappingKey>> {
         match customer {
             Some(customer) => Ok(customer.key.clone()),
-            None => self.0.projects.of(&decided.cx, project_id).await.map_err(|error| fault::of(&error)),
+            None => {
+                self.0.projects.of(&decided.asker.cx, project_id).await.map_err(|error| fault::of(&error))
+            }
         }
     }
 }

@@ -8,15 +8,13 @@ use s3s::dto::{self, ObjectLockLegalHoldStatus as Hold, ObjectLockRetentionMode 
 use s3s::{S3Error, S3ErrorCode, S3Response, S3Result};
 use time::{Duration, OffsetDateTime};
 
+use crate::ObjectStore;
 use crate::access::Decided;
-use crate::buckets::current;
 use crate::conditions::time;
 use crate::fault::{self, error};
-use crate::objects::no_such_key;
 use crate::record::{
-    Bucket, BucketLock, DefaultRetention, Lock, Object, Period, Retention, RetentionMode, Versioning,
+    Bucket, BucketLock, DefaultRetention, Lock, Period, Retention, RetentionMode, Versioning,
 };
-use crate::{ObjectStore, versions};
 
 /// Source: S3 API Reference, `DefaultRetention`.
 const DAYS_MAX: i32 = 36_500;
@@ -307,7 +305,7 @@ impl ObjectStore {
         input: dto::PutObjectRetentionInput,
         decided: Decided,
     ) -> S3Result<S3Response<dto::PutObjectRetentionOutput>> {
-        let now = decided.cx.now();
+        let now = decided.asker.cx.now();
         let wanted = input.retention.ok_or_else(|| malformed("There is no retention."))?;
         // An empty one takes away what is there.
         let new = match (wanted.mode, wanted.retain_until_date) {
@@ -346,36 +344,13 @@ impl ObjectStore {
         decided: &Decided,
         key: String,
         version: Option<String>,
-        set: impl Fn(&mut Lock) -> S3Result<()> + Send + 'static,
+        set: impl FnOnce(&mut Lock) -> S3Result<()> + Send + 'static,
     ) -> S3Result<()> {
         let bucket = decided.bucket()?.clone();
         if bucket.lock.is_none() {
             return Err(no_lock());
         }
-        let version = versions::check_id(version.as_deref())?.map(str::to_owned);
-        let done = self
-            .0
-            .store
-            .write(move |change| {
-                let found = match current(change, &bucket)? {
-                    Some(_) => versions::look_up(change, &bucket, &key, version.as_deref())?,
-                    None => None,
-                };
-                let missing = || if version.is_some() { versions::no_such_version() } else { no_such_key() };
-                let Some(found) = found else { return Ok(Err(missing())) };
-                let mut object = Object::decode(&found.value)?;
-                if object.head.is_marker {
-                    return Ok(Err(versions::marked(&bucket, &object.head, version.is_some())));
-                }
-                if let Err(refused) = set(&mut object.rest.lock) {
-                    return Ok(Err(refused));
-                }
-                let place = versions::seat(change, &bucket, &key, &object.head)?;
-                change.put(&place, object.encode()?, &found.payloads)?;
-                Ok(Ok(()))
-            })
-            .await;
-        done.map_err(|error| fault::of(&error))?
+        self.change_object(bucket, key, version, move |object| set(&mut object.rest.lock)).await
     }
 }
 

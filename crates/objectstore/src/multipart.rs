@@ -6,7 +6,7 @@ use md5::{Digest as _, Md5};
 use s3s::dto;
 use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result};
 
-use crate::access::Decided;
+use crate::access::{Decided, denied};
 use crate::buckets::{current, delete_parts, owner};
 use crate::conditions::{Conditions, time};
 use crate::customer::{self, given_key, show_encryption};
@@ -99,17 +99,17 @@ impl ObjectStore {
         let meta = meta!(&input);
         check_meta(&meta)?;
         let customer = given_key!(&input).read(&decided)?;
-        let lock = asked_lock!(&input, decided.cx.now())?;
+        let lock = asked_lock!(&input, decided.asker.cx.now())?;
         if decided.bucket()?.lock.is_none() && !lock.is_none() {
             return Err(no_lock());
         }
         let (algorithm, is_composite) =
             checksums(input.checksum_algorithm.as_ref(), input.checksum_type.as_ref())?;
         let bucket = decided.bucket()?.clone();
-        let id = decided.cx.hex_id();
+        let id = decided.asker.cx.hex_id();
         let upload = Upload {
             key: input.key.clone(),
-            started_at: decided.cx.now().0,
+            started_at: decided.asker.cx.now().0,
             meta,
             algorithm: algorithm.map(|algorithm| algorithm.name().to_owned()),
             is_composite,
@@ -167,18 +167,14 @@ impl ObjectStore {
     ) -> S3Result<Part> {
         let bucket = decided.bucket()?.clone();
         let part = Part {
-            modified_at: decided.cx.now().0,
+            modified_at: decided.asker.cx.now().0,
             etag: taken.etag(),
             piece: taken.piece,
             checksum: taken.checksum,
         };
         let (kept, staged) = (part.clone(), taken.staged);
-        let quota =
-            self.quota(&decided.cx, &decided.project_id, 0).await.map_err(|error| fault::of(&error))?;
         let is_there = self
-            .0
-            .store
-            .write(move |change| {
+            .add(decided, move |change| {
                 if upload_of(change, &bucket, &key, &id)?.is_none() {
                     return Ok(false);
                 }
@@ -190,11 +186,9 @@ impl ObjectStore {
                 let payloads: Vec<_> = staged.map(|staged| change.attach(staged)).into_iter().collect();
                 quotas::count(change, &bucket, 0, i128::from(kept.piece.size) - i128::from(before))?;
                 change.put(&place, record::to_json(&kept)?, &payloads)?;
-                quotas::check_change(change, &bucket, &quota)?;
                 Ok(true)
             })
-            .await
-            .map_err(|error| fault::of(&error))?;
+            .await?;
         if is_there { Ok(part) } else { Err(no_such_upload()) }
     }
 
@@ -242,7 +236,9 @@ impl ObjectStore {
             self.source(&decided, &input.copy_source, input.expected_source_bucket_owner.as_deref())?;
         let upload = self.check_upload(decided.bucket()?, &input.key, &input.upload_id)?;
         let view = self.0.store.view().map_err(|error| fault::of(&error))?;
-        let found = self.find(&view, &source, &source_key, version.as_deref())?;
+        let found = self.find(&view, &source, &source_key, version.as_deref());
+        let hides_missing = self.hides_missing(&decided.asker, &source);
+        let found = found.map_err(|error| if hides_missing { denied() } else { error })?;
         let demands = Conditions {
             if_match: input.copy_source_if_match,
             if_none_match: input.copy_source_if_none_match,
@@ -266,7 +262,7 @@ impl ObjectStore {
         let copy = async || -> Result<Taken> {
             let mut opener =
                 Opener::new(view, &source_key, &found.object.rest.pieces, &found.payloads, range)?;
-            let mut sealer = Sealer::new(&decided.cx, &self.0.store, &key)?;
+            let mut sealer = Sealer::new(&decided.asker.cx, &self.0.store, &key)?;
             let (mut md5, mut sum) = (Md5::new(), algorithm.map(Sum::new));
             while let Some(bytes) = opener.next().await? {
                 md5.update(&bytes);
@@ -281,7 +277,7 @@ impl ObjectStore {
                 value: sum.finish(),
                 is_composite: false,
             });
-            let md5 = if customer.is_some() { decided.cx.bytes() } else { md5.finalize().into() };
+            let md5 = if customer.is_some() { decided.asker.cx.bytes() } else { md5.finalize().into() };
             Ok(Taken { piece, staged, md5, checksum })
         };
         let taken = copy().await.map_err(|error| fault::of(&error))?;

@@ -240,11 +240,12 @@ impl ObjectStore {
         let length = body.as_ref().map(|body| body.remaining_length().exact());
         let length = length.flatten().and_then(|length| u64::try_from(length).ok()).unwrap_or(0);
         // Before it is sent, so that nobody sends gigabytes for nothing.
-        self.quota(&decided.cx, &decided.project_id, length).await.map_err(|error| fault::of(&error))?;
-        let mut taken = intake::take(&decided.cx, &self.0.store, &key, body, claimed, trailers).await?;
+        let room = self.check_room(&decided.asker.cx, &decided.project_id, length).await;
+        room.map_err(|error| fault::of(&error))?;
+        let mut taken = intake::take(&decided.asker.cx, &self.0.store, &key, body, claimed, trailers).await?;
         if customer.is_some() {
             // Lists show it to those who have no key: it must not tell what is within.
-            taken.md5 = decided.cx.bytes();
+            taken.md5 = decided.asker.cx.bytes();
         }
         Ok(taken)
     }
@@ -257,7 +258,7 @@ impl ObjectStore {
         let taken = self.take(decided, incoming.body, &claimed, incoming.trailers, customer).await?;
         let object = Object {
             head: Head {
-                modified_at: decided.cx.now(),
+                modified_at: decided.asker.cx.now(),
                 size: taken.piece.size,
                 etag: taken.etag(),
                 version: None,
@@ -273,22 +274,15 @@ impl ObjectStore {
                 manifest: incoming.manifest,
             },
         };
-        let (key, conditions, chance) = (incoming.key, incoming.conditions, versions::chance(&decided.cx));
+        let (key, conditions, chance) =
+            (incoming.key, incoming.conditions, versions::chance(&decided.asker.cx));
         let (mut object, staged) = (object, taken.staged);
-        let quota =
-            self.quota(&decided.cx, &decided.project_id, 0).await.map_err(|error| fault::of(&error))?;
-        let (done, object) = self
-            .0
-            .store
-            .write(move |change| {
-                let payloads: Vec<PayloadId> =
-                    staged.map(|staged| change.attach(staged)).into_iter().collect();
-                let done = put(change, &bucket, &key, &mut object, &payloads, &conditions, &chance)?;
-                quotas::check_change(change, &bucket, &quota)?;
-                Ok((done, object))
-            })
-            .await
-            .map_err(|error| fault::of(&error))?;
+        let put = move |change: &mut Change<'_>| {
+            let payloads: Vec<PayloadId> = staged.map(|staged| change.attach(staged)).into_iter().collect();
+            let done = put(change, &bucket, &key, &mut object, &payloads, &conditions, &chance)?;
+            Ok((done, object))
+        };
+        let (done, object) = self.add(decided, put).await?;
         done.done()?;
         Ok(object)
     }
@@ -301,7 +295,7 @@ impl ObjectStore {
         let input = request.input;
         offered::check(&asked!(&input))?;
         let customer = given_key!(&input).read(&decided)?;
-        let lock = asked_lock!(&input, decided.cx.now())?;
+        let lock = asked_lock!(&input, decided.asker.cx.now())?;
         let mut headers = request.headers;
         if request.method == http::Method::POST {
             claims_of_form(&input, &mut headers);

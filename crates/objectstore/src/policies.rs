@@ -27,7 +27,7 @@ impl Policies {
     }
 
     /// # Errors
-    /// `MalformedPolicy`, for one that was put when fewer things were refused: until it is put anew nobody gets in by it.
+    /// `MalformedPolicy`.
     pub fn read(&self, bucket: &Bucket, text: &str) -> S3Result<Policy> {
         let policy = Policy::parse(text.as_bytes(), &bucket.name)?;
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -54,8 +54,7 @@ impl ObjectStore {
         decided: &Decided,
     ) -> S3Result<S3Response<dto::GetBucketPolicyStatusOutput>> {
         let bucket = decided.bucket()?;
-        let text = bucket.policy.as_deref().ok_or_else(no_policy)?;
-        let is_public = self.0.policies.read(bucket, text)?.is_public();
+        let is_public = self.policy_of(bucket)?.ok_or_else(no_policy)?.is_public();
         let policy_status = Some(dto::PolicyStatus { is_public: Some(is_public) });
         Ok(S3Response::new(dto::GetBucketPolicyStatusOutput { policy_status }))
     }
@@ -71,7 +70,8 @@ impl ObjectStore {
         let refused = || {
             error(
                 S3ErrorCode::AccessDenied,
-                "Public policies are blocked by the BlockPublicPolicy block public access setting.",
+                "Public policies are blocked by the BlockPublicPolicy block public access setting: to open the bucket to everybody, take \
+                 that away first (DeletePublicAccessBlock).",
             )
         };
         // Looked at within the transaction, so that it holds whichever of the two comes first.

@@ -8,6 +8,10 @@ use std::time::Duration;
 use hanse_core::{Cx, Error, Result, Timestamp};
 use hanse_logstore::Change;
 
+use s3s::S3Result;
+
+use crate::access::Decided;
+use crate::fault;
 use crate::ports::{Limits, Quota};
 use crate::record::{self, Bucket, Usage};
 use crate::versions::Look;
@@ -53,22 +57,24 @@ impl Quotas {
     }
 }
 
-fn exceeded(what: &str, limit: u64) -> Error {
-    Error::over_quota(format!("There would be more than the {limit} {what} that there may be."))
-        .named(EXCEEDED)
-}
-
-/// Whether what a project or a bucket uses is within its limits.
+/// Whether what `whose` uses is within its limits.
 ///
 /// # Errors
 /// `QuotaExceeded`.
-pub fn check(quota: &Quota, usage: &Usage) -> Result<()> {
-    if let Some(limit) = quota.bytes.filter(|limit| usage.bytes > *limit) {
-        return Err(exceeded("bytes", limit));
-    }
-    match quota.objects.filter(|limit| usage.objects > *limit) {
-        Some(limit) => Err(exceeded("objects", limit)),
-        None => Ok(()),
+fn check(whose: &str, quota: &Quota, usage: &Usage) -> Result<()> {
+    let exceeded = |what: &str, limit: u64| {
+        let message = format!(
+            "The {whose} may have {limit} {what}, and would have more. Delete some, or ask for a higher limit."
+        );
+        Err(Error::over_quota(message).named(EXCEEDED))
+    };
+    match (
+        quota.bytes.filter(|limit| usage.bytes > *limit),
+        quota.objects.filter(|limit| usage.objects > *limit),
+    ) {
+        (Some(limit), _) => exceeded("bytes", limit),
+        (None, Some(limit)) => exceeded("objects", limit),
+        (None, None) => Ok(()),
     }
 }
 
@@ -100,33 +106,52 @@ pub fn used(view: &impl Look, place: &[u8]) -> Result<Usage> {
     }
 }
 
-/// At the end of a transaction that adds something: nothing of it is done if that would be too much for the project, or for the
-/// bucket as a container of Swift, whichever API fills it.
-///
-/// # Errors
-/// `QuotaExceeded`.
-pub fn check_change(change: &Change<'_>, bucket: &Bucket, quota: &Quota) -> Result<()> {
-    check(quota, &used(change, &keys::usage(&bucket.project_id))?)?;
-    let own = bucket.swift.quota();
-    if own == Quota::default() {
-        return Ok(());
-    }
-    check(&own, &used(change, &keys::bucket_usage(&bucket.id))?)
-}
-
 impl ObjectStore {
-    /// The limits of a project, if it has room for so many bytes more. What it replaces is not known yet, so that whoever is
-    /// at the limit cannot write anew what they have.
+    /// Whether a project has room for so many bytes more, before they are sent. What they replace is not known yet, so that
+    /// whoever is at the limit cannot write anew what they have.
     ///
     /// # Errors
     /// `QuotaExceeded`.
-    pub(crate) async fn quota(&self, cx: &Cx, project_id: &str, more: u64) -> Result<Quota> {
+    pub(crate) async fn check_room(&self, cx: &Cx, project_id: &str, more: u64) -> Result<()> {
         let quota = self.0.quotas.of(cx, project_id).await?;
-        if quota.bytes.is_some() {
-            let mut usage = used(&self.0.store.view()?, &keys::usage(project_id))?;
-            usage.bytes = usage.bytes.saturating_add(more);
-            check(&Quota { objects: None, ..quota }, &usage)?;
+        if more == 0 || quota.bytes.is_none() {
+            return Ok(());
         }
-        Ok(quota)
+        let mut usage = used(&self.0.store.view()?, &keys::usage(project_id))?;
+        usage.bytes = usage.bytes.saturating_add(more);
+        check("project", &Quota { objects: None, ..quota }, &usage)
+    }
+
+    /// A transaction that may add something to the bucket of a request. Nothing of it is done if what it adds would be too
+    /// much for the project, or for the bucket as a container of Swift, whichever API fills it.
+    ///
+    /// # Errors
+    /// `QuotaExceeded`, and what the transaction comes to.
+    pub(crate) async fn add<T: Send + 'static>(
+        &self,
+        decided: &Decided,
+        job: impl FnOnce(&mut Change<'_>) -> Result<T> + Send + 'static,
+    ) -> S3Result<T> {
+        let bucket = decided.bucket()?.clone();
+        let quota = self.0.quotas.of(&decided.asker.cx, &bucket.project_id).await;
+        let limits = [
+            ("project", quota.map_err(|error| fault::of(&error))?, keys::usage(&bucket.project_id)),
+            ("container", bucket.swift.quota(), keys::bucket_usage(&bucket.id)),
+        ];
+        let run = move |change: &mut Change<'_>| {
+            let limits = limits.into_iter().filter(|(_, quota, _)| *quota != Quota::default());
+            let before =
+                limits.map(|limit| Ok((used(change, &limit.2)?, limit))).collect::<Result<Vec<_>>>()?;
+            let done = job(change)?;
+            for (before, (whose, quota, place)) in before {
+                let after = used(change, &place)?;
+                // Whoever has too much already may do what adds nothing.
+                if after.bytes > before.bytes || after.objects > before.objects {
+                    check(whose, &quota, &after)?;
+                }
+            }
+            Ok(done)
+        };
+        self.0.store.write(run).await.map_err(|error| fault::of(&error))
     }
 }

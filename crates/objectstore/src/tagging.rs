@@ -5,10 +5,8 @@ use s3s::dto::{self, Tag};
 use s3s::{S3Error, S3ErrorCode, S3Response, S3Result};
 
 use crate::access::Decided;
-use crate::buckets::current;
 use crate::facts::Tags;
 use crate::fault::{self, error, named};
-use crate::objects::no_such_key;
 use crate::record::{Bucket, Object};
 use crate::{ObjectStore, query, versions};
 
@@ -115,29 +113,11 @@ impl ObjectStore {
         version: Option<String>,
         tags: Tags,
     ) -> S3Result<()> {
-        let bucket = decided.bucket()?.clone();
-        let version = versions::check_id(version.as_deref())?.map(str::to_owned);
-        let tagged = self
-            .0
-            .store
-            .write(move |change| {
-                let found = match current(change, &bucket)? {
-                    Some(_) => versions::look_up(change, &bucket, &key, version.as_deref())?,
-                    None => None,
-                };
-                let missing = || if version.is_some() { versions::no_such_version() } else { no_such_key() };
-                let Some(found) = found else { return Ok(Err(missing())) };
-                let mut object = Object::decode(&found.value)?;
-                if object.head.is_marker {
-                    return Ok(Err(versions::marked(&bucket, &object.head, version.is_some())));
-                }
-                object.rest.meta.tags = tags;
-                let place = versions::seat(change, &bucket, &key, &object.head)?;
-                change.put(&place, object.encode()?, &found.payloads)?;
-                Ok(Ok(()))
-            })
-            .await;
-        tagged.map_err(|error| fault::of(&error))?
+        let set = |object: &mut Object| {
+            object.rest.meta.tags = tags;
+            Ok(())
+        };
+        self.change_object(decided.bucket()?.clone(), key, version, set).await
     }
 
     pub(crate) async fn put_object_tags(

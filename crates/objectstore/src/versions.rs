@@ -396,9 +396,47 @@ impl ObjectStore {
     ) -> S3Result<Deleted> {
         check_id(wanted.version.as_deref())?;
         wanted.version = wanted.version.filter(|version| !version.is_empty());
-        let (now, chance) = (decided.cx.now(), chance(&decided.cx));
+        let (now, chance) = (decided.asker.cx.now(), chance(&decided.asker.cx));
         let deleted = self.0.store.write(move |change| delete(change, &bucket, &wanted, now, &chance)).await;
         deleted.map_err(|error| fault::of(&error))?
+    }
+
+    /// Changes what stands beside the bytes of an object, or of one of its versions.
+    ///
+    /// # Errors
+    /// `NoSuchBucket`, `NoSuchKey`, `NoSuchVersion`, `MethodNotAllowed`, and what `set` answers: then nothing has changed.
+    pub(crate) async fn change_object(
+        &self,
+        bucket: Arc<Bucket>,
+        key: String,
+        version: Option<String>,
+        set: impl FnOnce(&mut Object) -> S3Result<()> + Send + 'static,
+    ) -> S3Result<()> {
+        let version = check_id(version.as_deref())?.map(str::to_owned);
+        let done = self
+            .0
+            .store
+            .write(move |change| {
+                if current(change, &bucket)?.is_none() {
+                    return Ok(Err(no_such_bucket()));
+                }
+                let missing = || if version.is_some() { no_such_version() } else { no_such_key() };
+                let Some(found) = look_up(change, &bucket, &key, version.as_deref())? else {
+                    return Ok(Err(missing()));
+                };
+                let mut object = Object::decode(&found.value)?;
+                if object.head.is_marker {
+                    return Ok(Err(marked(&bucket, &object.head, version.is_some())));
+                }
+                let place = seat(change, &bucket, &key, &object.head)?;
+                if let Err(refused) = set(&mut object) {
+                    return Ok(Err(refused));
+                }
+                change.put(&place, object.encode()?, &found.payloads)?;
+                Ok(Ok(()))
+            })
+            .await;
+        done.map_err(|error| fault::of(&error))?
     }
 
     pub(crate) fn list_versions(

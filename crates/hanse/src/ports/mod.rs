@@ -11,5 +11,5 @@ pub use compute_images::ImageService;
 pub use compute_networks::NetworkService;
 pub use compute_volumes::VolumeService;
 pub use image_store::NodeStore;
-pub use objectstore_identity::KeysAndLimits;
+pub use objectstore_identity::IdentityService;
 pub use volume_servers::ServerService;

@@ -9,10 +9,10 @@ use hanse_objectstore::ports::{Key, Keys, Limits, Quota, Tokens};
 use hanse_policy::Caller;
 
 /// Access keys are EC2 credentials, limits are the unified limits of the service `s3`, tokens are those of all services.
-pub struct KeysAndLimits(pub Identity);
+pub struct IdentityService(pub Identity);
 
 #[async_trait]
-impl Keys for KeysAndLimits {
+impl Keys for IdentityService {
     async fn find(&self, cx: &Cx, access: &str) -> Result<Option<Key>> {
         let found = self.0.access_key(cx, access).await?;
         Ok(found.map(|key| Key { secret: key.secret, caller: key.caller }))
@@ -20,7 +20,7 @@ impl Keys for KeysAndLimits {
 }
 
 #[async_trait]
-impl Limits for KeysAndLimits {
+impl Limits for IdentityService {
     async fn of(&self, _: &Cx, project_id: &str) -> Result<Quota> {
         let limits = self.0.limits("s3", project_id).await?;
         // -1 is without limit.
@@ -30,7 +30,7 @@ impl Limits for KeysAndLimits {
 }
 
 #[async_trait]
-impl Tokens for KeysAndLimits {
+impl Tokens for IdentityService {
     async fn authenticate(&self, cx: &Cx, token: &str) -> Result<Arc<Caller>> {
         self.0.authenticator().authenticate(cx, token).await
     }

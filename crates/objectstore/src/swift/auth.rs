@@ -127,13 +127,10 @@ impl<'s> Session<'s> {
             Proof::Token(caller) => Some(caller.clone()),
             _ => None,
         };
-        let is_tls = self.call.is_tls;
         Ok(Decided {
-            asker: Asker { cx: cx.clone(), caller, is_tls, facts: None },
-            cx,
+            asker: Asker { cx, caller, is_tls: self.call.is_tls, facts: None },
             project_id: self.call.account.clone(),
             verb,
-            is_tls,
             bucket,
             hides_missing: false,
         })

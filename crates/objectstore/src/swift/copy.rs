@@ -15,7 +15,7 @@ use crate::conditions::Conditions;
 use crate::objects::{Put, check_meta, no_such_key, put};
 use crate::record::{Bucket, Head, Lock, Manifest, Meta, Object, Rest};
 use crate::verbs::{GET_OBJECT, PUT_OBJECT};
-use crate::{customer, fault, query, quotas, versions};
+use crate::{customer, query, versions};
 
 /// An object and its container.
 type Place = (Arc<Bucket>, String);
@@ -73,22 +73,10 @@ impl Session<'_> {
             given,
             is_fresh,
             keeps_manifest: call.parameter("multipart-manifest") == Some("get"),
-            now: decided.cx.now(),
-            chance: versions::chance(&decided.cx),
+            now: decided.asker.cx.now(),
+            chance: versions::chance(&decided.asker.cx),
         };
-        let quota = self.store.quota(&decided.cx, &decided.project_id, 0).await?;
-        let bucket = decided.bucket()?.clone();
-        let copied = self
-            .store
-            .0
-            .store
-            .write(move |change| {
-                let copied = copying.run(change)?;
-                quotas::check_change(change, &bucket, &quota)?;
-                Ok(copied)
-            })
-            .await;
-        let object = copied.map_err(|error| fault::of(&error))??;
+        let object = self.store.add(&decided, move |change| copying.run(change)).await??;
         let mut answer: HttpResponse = created(&object, &object.head.etag);
         meta::show_user(&object.rest.meta, answer.headers_mut());
         set(answer.headers_mut(), "x-copied-from", format!("{}/{}", source.0, source.1));

@@ -9,14 +9,12 @@ use s3s::dto::{ETagCondition, StreamingBlob};
 use super::auth::Session;
 use super::reply::{Done, Refused, empty, http_date, refused, set};
 use super::{check_length, manifest, meta};
-use crate::buckets::current;
 use crate::conditions::Conditions;
 use crate::intake::PUT_MAX;
-use crate::objects::{Incoming, check_meta, no_such_key};
+use crate::objects::{Incoming, check_meta};
 use crate::record::{Lock, Meta, Object};
 use crate::verbs::{DELETE_OBJECT, PUT_OBJECT};
 use crate::versions::Wanted;
-use crate::{fault, versions};
 
 impl Session<'_> {
     /// What a write demands of what is there. Swift knows one such condition.
@@ -82,35 +80,18 @@ impl Session<'_> {
         let (decided, bucket) = self.within(PUT_OBJECT, container)?;
         let given = meta::of_object(self.call)?;
         check_meta(&given)?;
-        let (key, now, manifest) = (object.to_owned(), decided.cx.now(), self.dynamic()?);
-        let posted = self
-            .store
-            .0
-            .store
-            .write(move |change| {
-                let found = match current(change, &bucket)? {
-                    Some(_) => versions::look_up(change, &bucket, &key, None)?,
-                    None => None,
-                };
-                let Some(found) = found else { return Ok(Err(no_such_key())) };
-                let mut object = Object::decode(&found.value)?;
-                if object.head.is_marker {
-                    return Ok(Err(no_such_key()));
-                }
-                let old = object.rest.meta;
-                // The type stays unless it is said anew.
-                let content_type = given.content_type.clone().or(old.content_type);
-                object.rest.meta = Meta { content_type, tags: old.tags, ..given.clone() };
-                if manifest.is_some() {
-                    object.rest.manifest.clone_from(&manifest);
-                }
-                let place = versions::seat(change, &bucket, &key, &object.head)?;
-                object.head.modified_at = now;
-                change.put(&place, object.encode()?, &found.payloads)?;
-                Ok(Ok(()))
-            })
-            .await;
-        posted.map_err(|error| fault::of(&error))??;
+        let (now, manifest) = (decided.asker.cx.now(), self.dynamic()?);
+        let set = move |object: &mut Object| {
+            let old = std::mem::take(&mut object.rest.meta);
+            // The type stays unless it is said anew.
+            let content_type = given.content_type.clone().or(old.content_type);
+            object.rest.meta = Meta { content_type, tags: old.tags, ..given };
+            object.rest.manifest = manifest.or(object.rest.manifest.take());
+            // Never back: versions are in the order of their times.
+            object.head.modified_at = object.head.modified_at.max(now);
+            Ok(())
+        };
+        self.store.change_object(bucket, object.to_owned(), None, set).await?;
         Ok(empty(StatusCode::ACCEPTED, HeaderMap::new()))
     }
 

@@ -25,7 +25,7 @@ use crate::conditions::Conditions;
 use crate::objects::{Put, check_meta, put};
 use crate::record::{Bucket, Head, Manifest, Meta, Object, Rest, Segment};
 use crate::verbs::{GET_OBJECT, PUT_OBJECT};
-use crate::{fault, quotas, versions};
+use crate::versions;
 
 pub const SEGMENTS_MAX: usize = 1000;
 /// Of a list of segments, in bytes.
@@ -77,22 +77,10 @@ impl Session<'_> {
             meta,
             etag: self.claimed_etag()?,
             conditions: self.onto()?,
-            now: decided.cx.now(),
-            chance: versions::chance(&decided.cx),
+            now: decided.asker.cx.now(),
+            chance: versions::chance(&decided.asker.cx),
         };
-        let quota = self.store.quota(&decided.cx, &decided.project_id, 0).await?;
-        let bucket = decided.bucket()?.clone();
-        let made = self
-            .store
-            .0
-            .store
-            .write(move |change| {
-                let made = making.run(change)?;
-                quotas::check_change(change, &bucket, &quota)?;
-                Ok(made)
-            })
-            .await;
-        let object = made.map_err(|error| fault::of(&error))??;
+        let object = self.store.add(&decided, move |change| making.run(change)).await??;
         Ok(created(&object, &format!("\"{}\"", object.head.etag)))
     }
 

@@ -242,7 +242,12 @@ async fn copies_go_between_projects_where_both_sides_agree() {
     ada.send(copy.clone()).await.refused(403, "AccessDenied");
     policy(&owner, &[&statement("Allow", GUESTS, "\"s3:GetObject\"", "/open/*", "")]).await;
     ada.send(copy).await.expect(200);
+    // Whoever may not list does not learn what there is, by copying either.
+    let nothing = Request::new("PUT", "/guests/nothing").header("x-amz-copy-source", "shared/open/nothing");
+    ada.send(nothing).await.refused(403, "AccessDenied");
     let id = ada.post("/guests/parts?uploads", b"").await.expect(200).element("UploadId");
+    let nothing = Request::new("PUT", &format!("/guests/parts?partNumber=1&uploadId={id}"));
+    ada.send(nothing.header("x-amz-copy-source", "shared/open/nothing")).await.refused(403, "AccessDenied");
     let part = Request::new("PUT", &format!("/guests/parts?partNumber=1&uploadId={id}"));
     ada.send(part.clone().header("x-amz-copy-source", "shared/open/a")).await.expect(200);
     ada.send(part.header("x-amz-copy-source", "shared/closed/b")).await.refused(403, "AccessDenied");

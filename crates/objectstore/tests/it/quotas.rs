@@ -41,6 +41,12 @@ async fn what_would_be_too_much_is_refused_and_nothing_of_it_kept() {
     // Whoever has too much can still read, and delete.
     limit(&cloud, Quota { bytes: Some(1), ..Quota::default() });
     assert_eq!(client.get("/quota/c").await.expect(200).body.len(), 600);
+    // What adds nothing is done, and what is refused for another reason says that.
+    client.put("/quota/d", b"").await.expect(200);
+    let only_new = Request::new("PUT", "/quota/d").header("if-none-match", "*");
+    client.send(only_new).await.refused(412, "PreconditionFailed");
+    let answer = client.put("/quota/d", b"x").await.expect(403);
+    assert!(answer.text().contains("The project may have 1 bytes"), "{}", answer.text());
     for key in ["b", "c", "d"] {
         client.delete(&format!("/quota/{key}")).await.expect(204);
     }
