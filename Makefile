@@ -29,16 +29,16 @@ check: toolchain tools ## Format, spelling, house rules, lints
 unit: toolchain packages tools ## Unit, service and contract tests, on SQLite and PostgreSQL
 	cargo build --workspace --all-targets --quiet
 	HANSE_REQUIRED_TESTS=postgres,qemu,qemu-img,netns,strace,mount,root \
-	  cargo xtask with-postgres cargo nextest run --workspace --exclude hanse-e2e --exclude hanse-conformance-tests
+	  cargo xtask with-postgres cargo nextest run --workspace -E 'not (package(hanse-e2e) | package(hanse-conformance-tests))'
 
 e2e: toolchain packages tools ## Real clients against the real binary
 	cargo build --workspace --all-targets --quiet
 	cargo xtask guest-image
-	HANSE_REQUIRED_TESTS=e2e,postgres cargo xtask with-postgres cargo nextest run --package hanse-e2e
+	HANSE_REQUIRED_TESTS=e2e,postgres cargo xtask with-postgres cargo nextest run --workspace -E 'package(hanse-e2e)'
 
 conformance: toolchain packages conformance-tools ## Tempest, the plugins of keystoneauth, the comparison with Keystone
 	cargo build --workspace --all-targets --quiet
-	HANSE_REQUIRED_TESTS=e2e,conformance cargo nextest run --package hanse-conformance-tests
+	HANSE_REQUIRED_TESTS=e2e,conformance cargo nextest run --workspace -E 'package(hanse-conformance-tests)'
 
 conformance-identity: toolchain packages conformance-tools ## Tempest's identity tests, all of them
 	cargo build --package hanse --package hanse-conformance-tests --quiet

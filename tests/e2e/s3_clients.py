@@ -249,6 +249,37 @@ def virtual_host():
     assert client().get_object(Bucket="named", Key="a/b c")["Body"].read() == b"hello"
 
 
+def managed():
+    """Keys that the project manages, by the client of AWS KMS."""
+    s3 = client()
+    kms = boto3.client("kms", endpoint_url=endpoint, region_name=region, aws_access_key_id=access,
+                       aws_secret_access_key=secret, verify=authority, config=Config(retries={"max_attempts": 0}))
+    key = kms.create_key(Description="payroll")["KeyMetadata"]
+    kms.create_alias(AliasName="alias/payroll", TargetKeyId=key["KeyId"])
+    assert key["Arn"] in [one["KeyArn"] for page in kms.get_paginator("list_keys").paginate() for one in page["Keys"]]
+    s3.create_bucket(Bucket="managed")
+    s3.put_bucket_encryption(Bucket="managed", ServerSideEncryptionConfiguration={"Rules": [{
+        "ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": "alias/payroll"}}]})
+    s3.upload_fileobj(io.BytesIO(LARGE), "managed", "large")
+    got = s3.get_object(Bucket="managed", Key="large")
+    assert (got["ServerSideEncryption"], got["SSEKMSKeyId"]) == ("aws:kms", key["Arn"])
+    assert got["Body"].read() == LARGE
+    kms.disable_key(KeyId="alias/payroll")
+    refused("KMS.DisabledException", s3.get_object, Bucket="managed", Key="large")
+    refused("KMS.DisabledException", s3.put_object, Bucket="managed", Key="new", Body=b"x")
+    kms.enable_key(KeyId=key["KeyId"])
+    assert s3.get_object(Bucket="managed", Key="large", Range="bytes=7-70000")["Body"].read() == LARGE[7:70001]
+    gone = kms.schedule_key_deletion(KeyId=key["KeyId"], PendingWindowInDays=7)
+    assert kms.describe_key(KeyId=gone["KeyId"])["KeyMetadata"]["DeletionDate"] == gone["DeletionDate"]
+    refused("NotFoundException", kms.describe_key, KeyId="alias/nothing")
+    try:
+        boto3.client("kms", endpoint_url=endpoint, region_name=region, aws_access_key_id=access, aws_secret_access_key="wrong",
+                     verify=authority).list_keys()
+        raise AssertionError("whoever has no key lists keys")
+    except ClientError as error:
+        assert error.response["Error"]["Code"] == "InvalidSignatureException", error
+
+
 def rules():
     """Keys of the client's own, locks, the lifecycle, checksums of whole objects."""
     s3 = client()

@@ -12,10 +12,11 @@ use s3s::{S3ErrorCode, S3Response, S3Result};
 use crate::access::Decided;
 use crate::buckets::delete_parts;
 use crate::conditions::Conditions;
+use crate::encryption::show_encryption;
 use crate::fault::error;
 use crate::intake::hex;
 use crate::multipart::{is_id, no_such_upload, upload_of};
-use crate::objects::{Put, checksum_type, encryption, etag, put, show_checksum};
+use crate::objects::{Put, checksum_type, etag, put, show_checksum};
 use crate::record::{self, Bucket, Checksum, Head, Object, Part, Piece, Rest};
 use crate::sums::{Algorithm, Sum};
 use crate::{ObjectStore, keys, quotas, versions};
@@ -102,10 +103,12 @@ impl ObjectStore {
             key: Some(input.key),
             e_tag: Some(etag(&object.head)),
             version_id: object.head.version.clone(),
-            server_side_encryption: if object.rest.customer.is_none() { encryption() } else { None },
             checksum_type: object.rest.checksum.as_ref().map(checksum_type),
             ..Default::default()
         };
+        if object.rest.customer.is_none() {
+            show_encryption!(managed self, &decided.project_id, &mut output, object.rest.managed.as_ref());
+        }
         show_checksum!(&mut output, &object.rest.checksum);
         Ok(S3Response::new(output))
     }
@@ -173,6 +176,7 @@ impl Completing {
                     .collect(),
                 is_multipart: true,
                 customer: upload.customer,
+                managed: upload.managed,
                 lock: upload.lock,
                 manifest: None,
             },

@@ -11,7 +11,8 @@ use crate::ObjectStore;
 use crate::access::{Decided, denied, expect_owner};
 use crate::buckets::current;
 use crate::conditions::{Conditions, time};
-use crate::customer::{self, given_key, show_encryption};
+use crate::customer::{self, given_key};
+use crate::encryption::{Under, show_encryption};
 use crate::fault::error;
 use crate::lock::asked_lock;
 use crate::objects::{Put, check_meta, etag, meta, no_such_key, put, show_checksum};
@@ -56,7 +57,8 @@ impl ObjectStore {
         decided: Decided,
     ) -> S3Result<S3Response<dto::CopyObjectOutput>> {
         let input = request.input;
-        offered::check(&asked!(&input))?;
+        let asked = asked!(&input);
+        offered::check(&asked)?;
         let (customer, source_customer) = (given_key!(&input), given_key!(source & input));
         let (customer, source_customer) = (customer.read(&decided)?, source_customer.read(&decided)?);
         let (source, source_key, version) =
@@ -79,6 +81,7 @@ impl ObjectStore {
             && !replaces_tags
             && customer.is_none()
             && source_customer.is_none()
+            && asked.encryption.is_none()
         {
             return Err(error(
                 S3ErrorCode::InvalidRequest,
@@ -86,6 +89,8 @@ impl ObjectStore {
                  metadata, storage class, website redirect location or encryption attributes.",
             ));
         }
+        let under = self.under(&decided, &asked, customer).await?;
+        let context = input.ssekms_encryption_context.clone().filter(|_| under.managed().is_some());
         let given: Meta = meta!(&input);
         let lock = asked_lock!(&input, decided.asker.cx.now())?;
         let hides_missing = self.hides_missing(&decided.asker, &source);
@@ -103,10 +108,12 @@ impl ObjectStore {
             ..Conditions::default()
         };
         let (now, chance, key) = (decided.asker.cx.now(), versions::chance(&decided.asker.cx), input.key);
-        let proof = customer.as_ref().map(|customer| customer.proof(&decided)).transpose()?;
-        let from_key = self.wrapping(&decided, &source.project_id, source_customer.as_ref()).await?;
-        let to_key = self.wrapping(&decided, &decided.project_id, customer.as_ref()).await?;
-        let cx = decided.asker.cx.clone();
+        let proof = under.proof(&decided)?;
+        let source_key_now = Under::of(None, source_customer.clone());
+        let from_key = self.wrapping(&decided, &source.project_id, &source_key_now).await?;
+        let to_key = self.wrapping(&decided, &decided.project_id, &under).await?;
+        let (cx, store, asker) = (decided.asker.cx.clone(), self.clone(), decided.asker.clone());
+        let managed = under.managed().cloned();
         let copied = self
             .add(&decided, move |change| {
                 let found = match current(change, &source)? {
@@ -138,6 +145,13 @@ impl ObjectStore {
                 let tags = if replaces_tags { given.tags.clone() } else { rest.meta.tags.clone() };
                 let meta = Meta { tags, ..if replaces { given } else { rest.meta } };
                 let mut pieces = rest.pieces;
+                let from_key = match &rest.managed {
+                    Some(used) => match store.managed(change, &asker, &source.project_id, used) {
+                        Ok(key) => key,
+                        Err(refused) => return Ok(Err(Put::Refused(refused))),
+                    },
+                    None => from_key,
+                };
                 // What a manifest of Swift names is of no use in another project, and none of its business.
                 let manifest = rest.manifest.filter(|_| source.project_id == bucket.project_id);
                 if !Arc::ptr_eq(&from_key, &to_key) {
@@ -145,12 +159,12 @@ impl ObjectStore {
                         piece.key = from_key.rewrap(&cx, &piece.key, &to_key)?;
                     }
                 }
-                // Once a client's key is involved, the tag tells nothing of what is within.
-                let is_customers = rest.customer.is_some() || proof.is_some();
-                let etag = if is_customers { cx.hex_id() } else { head.etag };
+                // Once another key than the project's is involved, the tag tells nothing of what is within.
+                let kept = [rest.customer.is_some(), proof.is_some(), rest.managed.is_some(), managed.is_some()];
+                let etag = if kept.contains(&true) { cx.hex_id() } else { head.etag };
                 let mut object = Object {
                     head: Head { modified_at: now, etag, ..head },
-                    rest: Rest { meta, pieces, customer: proof, lock, manifest, ..rest },
+                    rest: Rest { meta, pieces, customer: proof, managed, lock, manifest, ..rest },
                 };
                 match put(change, &bucket, &key, &mut object, &found.payloads, &onto, &chance)? {
                     Put::Done => Ok(Ok((object, from))),
@@ -175,9 +189,10 @@ impl ObjectStore {
             copy_object_result: Some(result),
             copy_source_version_id: from,
             version_id: object.head.version.clone(),
+            ssekms_encryption_context: context,
             ..Default::default()
         };
-        show_encryption!(&mut output, customer);
+        show_encryption!(self, &decided.project_id, &mut output, under);
         Ok(S3Response::new(output))
     }
 }

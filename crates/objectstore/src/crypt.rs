@@ -41,14 +41,26 @@ fn key(bytes: &[u8]) -> Result<LessSafeKey> {
     UnboundKey::new(&AES_256_GCM, bytes).map(LessSafeKey::new).map_err(|_| cannot("use a key"))
 }
 
-/// What data keys are wrapped under: the key of a project, or one that a client brings.
-pub struct WrappingKey(LessSafeKey);
+/// What data keys are wrapped under: the key of a project, one that the project manages, or one that a client brings.
+pub struct WrappingKey {
+    key: LessSafeKey,
+    /// What wrapped keys are bound to.
+    bound: Vec<u8>,
+}
 
 impl WrappingKey {
     /// # Errors
     /// Internal if these are not 32 bytes.
     pub fn of(bytes: &[u8]) -> Result<WrappingKey> {
-        key(bytes).map(WrappingKey)
+        WrappingKey::bound(bytes, b"")
+    }
+
+    /// One that unwraps in this context alone.
+    ///
+    /// # Errors
+    /// As [`WrappingKey::of`].
+    pub fn bound(bytes: &[u8], context: &[u8]) -> Result<WrappingKey> {
+        Ok(WrappingKey { key: key(bytes)?, bound: [WRAPPED, context].concat() })
     }
 
     /// A new data key, and what is kept of it.
@@ -64,8 +76,8 @@ impl WrappingKey {
         let nonce = cx.bytes::<NONCE_LEN>();
         let mut sealed = plain.to_vec();
         let nonce_used = Nonce::assume_unique_for_key(nonce);
-        self.0
-            .seal_in_place_append_tag(nonce_used, Aad::from(WRAPPED), &mut sealed)
+        self.key
+            .seal_in_place_append_tag(nonce_used, Aad::from(&self.bound), &mut sealed)
             .map_err(|_| cannot("wrap a data key"))?;
         Ok(BASE64.encode([&nonce[..], &sealed[..]].concat()))
     }
@@ -93,8 +105,8 @@ impl WrappingKey {
         let (nonce, sealed) = bytes.split_first_chunk::<NONCE_LEN>().ok_or_else(broken)?;
         let mut sealed = sealed.to_vec();
         let plain = self
-            .0
-            .open_in_place(Nonce::assume_unique_for_key(*nonce), Aad::from(WRAPPED), &mut sealed)
+            .key
+            .open_in_place(Nonce::assume_unique_for_key(*nonce), Aad::from(&self.bound), &mut sealed)
             .map_err(|_| broken())?;
         Ok(plain.to_vec())
     }
@@ -173,7 +185,7 @@ impl ProjectKeys {
             }
         };
         let opened = self.master.open(&purpose(project_id), &sealed)?;
-        let made = Arc::new(WrappingKey(key(opened.expose())?));
+        let made = Arc::new(WrappingKey::of(opened.expose())?);
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         Ok(known.entry(project_id.to_owned()).or_insert(made).clone())
     }
@@ -186,7 +198,7 @@ mod tests {
     #[test]
     fn frames_open_in_their_place_alone() {
         let cx = Cx::system();
-        let project = WrappingKey(key(&cx.bytes::<KEY>()).unwrap());
+        let project = WrappingKey::of(&cx.bytes::<KEY>()).unwrap();
         let (data, wrapped) = project.data_key(&cx).unwrap();
         let again = project.unwrap(&wrapped).unwrap();
         let mut bytes = b"some bytes".to_vec();
@@ -195,11 +207,19 @@ mod tests {
         for (frame, is_last, opens) in [(3, false, true), (3, true, false), (2, false, false)] {
             assert_eq!(again.open(frame, is_last, &mut bytes.clone()).is_ok(), opens, "{frame} {is_last}");
         }
-        let other = WrappingKey(key(&cx.bytes::<KEY>()).unwrap());
+        let other = WrappingKey::of(&cx.bytes::<KEY>()).unwrap();
         assert!(other.unwrap(&wrapped).is_err(), "of another project");
         let moved = project.rewrap(&cx, &wrapped, &other).unwrap();
         assert!(other.unwrap(&moved).unwrap().open(3, false, &mut bytes.clone()).is_ok());
         assert!(other.rewrap(&cx, &wrapped, &project).is_err() && project.unwrap(&moved).is_err());
+        let bytes = cx.bytes::<KEY>();
+        let (one, two) =
+            (WrappingKey::bound(&bytes, b"one").unwrap(), WrappingKey::bound(&bytes, b"two").unwrap());
+        let wrapped_there = one.data_key(&cx).unwrap().1;
+        assert!(
+            one.unwrap(&wrapped_there).is_ok() && two.unwrap(&wrapped_there).is_err(),
+            "in another context"
+        );
         assert!(project.unwrap("").is_err() && project.unwrap(&wrapped[1..]).is_err());
     }
 

@@ -10,7 +10,6 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use md5::{Digest as _, Md5};
 use s3s::{S3Error, S3ErrorCode, S3Result};
 
-use crate::ObjectStore;
 use crate::access::{Decided, denied};
 use crate::crypt::WrappingKey;
 use crate::fault::{self, error};
@@ -51,21 +50,6 @@ macro_rules! given_key {
     };
 }
 pub(crate) use given_key;
-
-/// Shows in an output how an object is encrypted.
-macro_rules! show_encryption {
-    ($output:expr, $customer:expr) => {{
-        let output = $output;
-        match &$customer {
-            Some(customer) => {
-                output.sse_customer_algorithm = Some(crate::customer::ALGORITHM.to_owned());
-                output.sse_customer_key_md5 = Some(customer.md5.clone());
-            }
-            None => output.server_side_encryption = crate::objects::encryption(),
-        }
-    }};
-}
-pub(crate) use show_encryption;
 
 impl Given<'_> {
     /// # Errors
@@ -131,25 +115,5 @@ pub fn check(proof: Option<&str>, given: Option<&CustomerKey>) -> S3Result<()> {
              the object.",
         )),
         (None, Some(_)) => Err(invalid("The encryption parameters are not applicable to this object.")),
-    }
-}
-
-impl ObjectStore {
-    /// What the data keys of an object are wrapped under: the client's key, or else that of the project which owns it.
-    ///
-    /// # Errors
-    /// What the project's key comes to.
-    pub(crate) async fn wrapping(
-        &self,
-        decided: &Decided,
-        project_id: &str,
-        customer: Option<&CustomerKey>,
-    ) -> S3Result<Arc<WrappingKey>> {
-        match customer {
-            Some(customer) => Ok(customer.key.clone()),
-            None => {
-                self.0.projects.of(&decided.asker.cx, project_id).await.map_err(|error| fault::of(&error))
-            }
-        }
     }
 }

@@ -212,7 +212,7 @@ impl ObjectStore {
     /// # Errors
     /// If the store cannot be read or written.
     pub async fn expire(&self) -> Result<usize> {
-        let mut count = 0;
+        let mut count = self.destroy_keys().await?;
         let buckets: Vec<Bucket> = {
             let view = self.0.store.view()?;
             let all = view.scan_prefix(&keys::bucket(""))?.map(|found| record::from_json(&found?.1.value));

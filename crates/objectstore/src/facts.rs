@@ -80,6 +80,7 @@ impl Facts {
             Key::VersionId => self.parameter("versionId"),
             Key::Acl => self.header("x-amz-acl"),
             Key::ServerSideEncryption => self.header("x-amz-server-side-encryption"),
+            Key::KmsKeyId => self.header("x-amz-server-side-encryption-aws-kms-key-id"),
             Key::CopySource => self.header("x-amz-copy-source"),
             Key::MetadataDirective => self.header("x-amz-metadata-directive"),
             Key::ContentSha256 => self.header("x-amz-content-sha256"),

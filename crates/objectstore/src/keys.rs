@@ -12,6 +12,8 @@
 //! | `n/<bucket id>` | what the bucket uses |
 //! | `a/<project>` | what Swift keeps of the project's account |
 //! | `k/<project>` | the key that the project's data keys are wrapped under, sealed |
+//! | `m/<project>/<key>` | a key that the project manages, sealed |
+//! | `l/<project>/alias/<name>` | a name of such a key |
 //!
 //! A container of Swift whose name can be no bucket's is the bucket `<project>/<container>`: no name that S3 takes has a slash. The
 //! project has it under the container's name alone, so that an account is listed in one go.
@@ -86,6 +88,30 @@ pub fn account(project: &str) -> Vec<u8> {
 
 pub fn project_key(project: &str) -> Vec<u8> {
     format!("k/{project}").into_bytes()
+}
+
+pub fn kms_keys_of_all() -> Vec<u8> {
+    b"m/".to_vec()
+}
+
+pub fn project_of_kms_key(key: &[u8]) -> Option<&str> {
+    std::str::from_utf8(key).ok()?.strip_prefix("m/")?.split('/').next()
+}
+
+pub fn kms_keys(project: &str) -> Vec<u8> {
+    format!("m/{project}/").into_bytes()
+}
+
+pub fn kms_key(project: &str, id: &str) -> Vec<u8> {
+    format!("m/{project}/{id}").into_bytes()
+}
+
+pub fn kms_aliases(project: &str) -> Vec<u8> {
+    format!("l/{project}/").into_bytes()
+}
+
+pub fn kms_alias(project: &str, name: &str) -> Vec<u8> {
+    format!("l/{project}/{name}").into_bytes()
 }
 
 /// The object and the id of a key of an upload or a version, without what comes before them.

@@ -9,7 +9,8 @@ use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result};
 use crate::access::{Decided, denied};
 use crate::buckets::{current, delete_parts, owner};
 use crate::conditions::{Conditions, time};
-use crate::customer::{self, given_key, show_encryption};
+use crate::customer::{self, given_key};
+use crate::encryption::{Under, show_encryption};
 use crate::fault::{self, error};
 use crate::intake::{Sealer, Taken};
 use crate::lists::{Wanted, common_prefixes, encoder, most, page};
@@ -95,10 +96,13 @@ impl ObjectStore {
         decided: Decided,
     ) -> S3Result<S3Response<dto::CreateMultipartUploadOutput>> {
         let input = request.input;
-        offered::check(&asked!(&input))?;
+        let asked = asked!(&input);
+        offered::check(&asked)?;
         let meta = meta!(&input);
         check_meta(&meta)?;
         let customer = given_key!(&input).read(&decided)?;
+        let under = self.under(&decided, &asked, customer).await?;
+        let context = input.ssekms_encryption_context.clone().filter(|_| under.managed().is_some());
         let lock = asked_lock!(&input, decided.asker.cx.now())?;
         if decided.bucket()?.lock.is_none() && !lock.is_none() {
             return Err(no_lock());
@@ -113,7 +117,8 @@ impl ObjectStore {
             meta,
             algorithm: algorithm.map(|algorithm| algorithm.name().to_owned()),
             is_composite,
-            customer: customer.as_ref().map(|customer| customer.proof(&decided)).transpose()?,
+            customer: under.proof(&decided)?,
+            managed: under.managed().cloned(),
             lock,
         };
         let place = keys::upload(&bucket.id, &input.key, &id);
@@ -138,9 +143,10 @@ impl ObjectStore {
             upload_id: Some(id),
             checksum_algorithm: input.checksum_algorithm,
             checksum_type: algorithm.map(|_| shown_type(is_composite)),
+            ssekms_encryption_context: context,
             ..Default::default()
         };
-        show_encryption!(&mut output, customer);
+        show_encryption!(self, &decided.project_id, &mut output, under);
         Ok(S3Response::new(output))
     }
 
@@ -202,6 +208,7 @@ impl ObjectStore {
         let upload = self.check_upload(decided.bucket()?, &input.key, &input.upload_id)?;
         let customer = given_key!(&input).read(&decided)?;
         customer::check(upload.customer.as_deref(), customer.as_ref())?;
+        let under = Under::of(upload.managed.as_ref(), customer);
         let mut claimed = self.claimed(&request.headers)?;
         if let Some(algorithm) = upload.algorithm.as_deref().and_then(Algorithm::named) {
             if let Some(other) = claimed.algorithms().into_iter().find(|given| *given != algorithm) {
@@ -213,12 +220,11 @@ impl ObjectStore {
             }
             claimed.asked = Some(algorithm);
         }
-        let taken =
-            self.take(&decided, input.body, &claimed, request.trailing_headers, customer.as_ref()).await?;
+        let taken = self.take(&decided, input.body, &claimed, request.trailing_headers, &under).await?;
         let part = self.put_part(&decided, input.key, input.upload_id, input.part_number, taken).await?;
         let mut output =
             dto::UploadPartOutput { e_tag: Some(dto::ETag::Strong(part.etag)), ..Default::default() };
-        show_encryption!(&mut output, customer);
+        show_encryption!(self, &decided.project_id, &mut output, under);
         show_checksum!(&mut output, &part.checksum);
         Ok(S3Response::new(output))
     }
@@ -257,8 +263,10 @@ impl ObjectStore {
             return Err(error(S3ErrorCode::EntityTooLarge, "A part has at most 5 GiB."));
         }
         let algorithm = upload.algorithm.as_deref().and_then(Algorithm::named);
-        let key = self.wrapping(&decided, &decided.project_id, customer.as_ref()).await?;
-        let source_key = self.wrapping(&decided, &source.project_id, source_customer.as_ref()).await?;
+        let under = Under::of(upload.managed.as_ref(), customer);
+        let key = self.wrapping(&decided, &decided.project_id, &under).await?;
+        let source_under = Under::of(found.object.rest.managed.as_ref(), source_customer);
+        let source_key = self.wrapping(&decided, &source.project_id, &source_under).await?;
         let copy = async || -> Result<Taken> {
             let mut opener =
                 Opener::new(view, &source_key, &found.object.rest.pieces, &found.payloads, range)?;
@@ -277,7 +285,7 @@ impl ObjectStore {
                 value: sum.finish(),
                 is_composite: false,
             });
-            let md5 = if customer.is_some() { decided.asker.cx.bytes() } else { md5.finalize().into() };
+            let md5 = if under.is_projects() { md5.finalize().into() } else { decided.asker.cx.bytes() };
             Ok(Taken { piece, staged, md5, checksum })
         };
         let taken = copy().await.map_err(|error| fault::of(&error))?;
@@ -289,7 +297,7 @@ impl ObjectStore {
         };
         show_checksum!(&mut result, &part.checksum);
         let mut output = dto::UploadPartCopyOutput { copy_part_result: Some(result), ..Default::default() };
-        show_encryption!(&mut output, customer);
+        show_encryption!(self, &decided.project_id, &mut output, under);
         Ok(S3Response::new(output))
     }
 

@@ -10,7 +10,8 @@ use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result, TrailingHeaders
 use crate::access::{Decided, no_such_bucket};
 use crate::buckets::current;
 use crate::conditions::Conditions;
-use crate::customer::{CustomerKey, given_key, show_encryption};
+use crate::customer::given_key;
+use crate::encryption::{Under, show_encryption};
 use crate::fault::{self, error};
 use crate::intake::{self, Taken};
 use crate::lock::{self, asked_lock};
@@ -33,11 +34,6 @@ fn for_directory_buckets() -> S3Error {
 
 pub fn etag(head: &Head) -> ETag {
     ETag::Strong(head.etag.clone())
-}
-
-/// What all that is written has at rest.
-pub fn encryption() -> Option<dto::ServerSideEncryption> {
-    Some(dto::ServerSideEncryption::from_static(dto::ServerSideEncryption::AES256))
 }
 
 /// Takes the headers that stand beside the bytes out of an input.
@@ -207,7 +203,7 @@ pub struct Incoming {
     pub conditions: Conditions,
     pub headers: HeaderMap,
     pub trailers: Option<TrailingHeaders>,
-    pub customer: Option<CustomerKey>,
+    pub under: Under,
     pub lock: Lock,
     pub manifest: Option<Manifest>,
 }
@@ -234,17 +230,17 @@ impl ObjectStore {
         body: Option<StreamingBlob>,
         claimed: &Claimed,
         trailers: Option<TrailingHeaders>,
-        customer: Option<&CustomerKey>,
+        under: &Under,
     ) -> S3Result<Taken> {
-        let key = self.wrapping(decided, &decided.project_id, customer).await?;
+        let key = self.wrapping(decided, &decided.project_id, under).await?;
         let length = body.as_ref().map(|body| body.remaining_length().exact());
         let length = length.flatten().and_then(|length| u64::try_from(length).ok()).unwrap_or(0);
         // Before it is sent, so that nobody sends gigabytes for nothing.
         let room = self.check_room(&decided.asker.cx, &decided.project_id, length).await;
         room.map_err(|error| fault::of(&error))?;
         let mut taken = intake::take(&decided.asker.cx, &self.0.store, &key, body, claimed, trailers).await?;
-        if customer.is_some() {
-            // Lists show it to those who have no key: it must not tell what is within.
+        if !under.is_projects() {
+            // Lists show it to those who may not have the key: it must not tell what is within.
             taken.md5 = decided.asker.cx.bytes();
         }
         Ok(taken)
@@ -254,8 +250,8 @@ impl ObjectStore {
         let bucket = decided.bucket()?.clone();
         check_meta(&incoming.meta)?;
         let claimed = self.claimed(&incoming.headers)?;
-        let customer = incoming.customer.as_ref();
-        let taken = self.take(decided, incoming.body, &claimed, incoming.trailers, customer).await?;
+        let under = incoming.under;
+        let taken = self.take(decided, incoming.body, &claimed, incoming.trailers, &under).await?;
         let object = Object {
             head: Head {
                 modified_at: decided.asker.cx.now(),
@@ -269,7 +265,8 @@ impl ObjectStore {
                 pieces: vec![taken.piece],
                 is_multipart: false,
                 checksum: taken.checksum,
-                customer: customer.map(|customer| customer.proof(decided)).transpose()?,
+                customer: under.proof(decided)?,
+                managed: under.managed().cloned(),
                 lock: incoming.lock,
                 manifest: incoming.manifest,
             },
@@ -293,8 +290,11 @@ impl ObjectStore {
         decided: Decided,
     ) -> S3Result<S3Response<dto::PutObjectOutput>> {
         let input = request.input;
-        offered::check(&asked!(&input))?;
+        let asked = asked!(&input);
+        offered::check(&asked)?;
         let customer = given_key!(&input).read(&decided)?;
+        let under = self.under(&decided, &asked, customer).await?;
+        let context = input.ssekms_encryption_context.clone().filter(|_| under.managed().is_some());
         let lock = asked_lock!(&input, decided.asker.cx.now())?;
         let mut headers = request.headers;
         if request.method == http::Method::POST {
@@ -318,7 +318,7 @@ impl ObjectStore {
             body: input.body,
             headers,
             trailers: request.trailing_headers,
-            customer: customer.clone(),
+            under: under.clone(),
             lock,
             manifest: None,
         };
@@ -327,9 +327,10 @@ impl ObjectStore {
             e_tag: Some(etag(&object.head)),
             version_id: object.head.version.clone(),
             checksum_type: object.rest.checksum.as_ref().map(checksum_type),
+            ssekms_encryption_context: context,
             ..Default::default()
         };
-        show_encryption!(&mut output, customer);
+        show_encryption!(self, &decided.project_id, &mut output, under);
         show_checksum!(&mut output, &object.rest.checksum);
         Ok(S3Response::new(output))
     }

@@ -12,8 +12,10 @@ pub struct Asked<'a> {
     pub grants: bool,
     /// `x-amz-server-side-encryption`.
     pub encryption: Option<&'a str>,
-    /// A key of a key manager.
-    pub manager_key: bool,
+    /// A managed key, by its id, name or ARN.
+    pub kms_key: Option<&'a str>,
+    pub kms_context: Option<&'a str>,
+    pub bucket_key: Option<bool>,
     pub storage_class: Option<&'a str>,
     pub redirection: bool,
 }
@@ -32,7 +34,9 @@ macro_rules! asked {
             acl: input.acl.as_ref().map(s3s::dto::ObjectCannedACL::as_str),
             grants: grants.contains(&true),
             encryption: input.server_side_encryption.as_ref().map(s3s::dto::ServerSideEncryption::as_str),
-            manager_key: input.ssekms_key_id.is_some() || input.ssekms_encryption_context.is_some(),
+            kms_key: input.ssekms_key_id.as_deref(),
+            kms_context: input.ssekms_encryption_context.as_deref(),
+            bucket_key: input.bucket_key_enabled,
             storage_class: input.storage_class.as_ref().map(s3s::dto::StorageClass::as_str),
             redirection: input.website_redirect_location.is_some(),
         }
@@ -52,11 +56,8 @@ pub fn check(asked: &Asked<'_>) -> S3Result<()> {
         return missing("Website redirection");
     }
     match asked.encryption {
-        Some("aws:kms" | "aws:kms:dsse") => return missing("Encryption with a key of a key manager"),
-        None | Some("AES256") if asked.manager_key => {
-            return missing("Encryption with a key of a key manager");
-        }
-        None | Some("AES256") => {}
+        Some("aws:kms:dsse") => return missing("Encryption in two layers"),
+        None | Some("AES256" | "aws:kms") => {}
         Some(_) => {
             return Err(error(
                 S3ErrorCode::InvalidArgument,

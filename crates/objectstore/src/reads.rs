@@ -10,7 +10,8 @@ use s3s::{S3ErrorCode, S3Request, S3Response, S3Result};
 use crate::ObjectStore;
 use crate::access::Decided;
 use crate::conditions::Conditions;
-use crate::customer::{self, CustomerKey, given_key, show_encryption};
+use crate::customer::{self, CustomerKey, given_key};
+use crate::encryption::{Under, show_encryption};
 use crate::fault::{self, error};
 use crate::objects::{Found, show_checksum};
 use crate::outgoing::{self, Opener};
@@ -55,7 +56,7 @@ struct Looked {
     found: Found,
     /// The bytes that are wanted; `None` for all of them.
     range: Option<Range<u64>>,
-    customer: Option<CustomerKey>,
+    under: Under,
 }
 
 impl Looked {
@@ -81,7 +82,7 @@ impl Looked {
 
 /// Shows an object in an output of either operation.
 macro_rules! show {
-    ($output:expr, $looked:expr, $input:expr) => {{
+    ($store:expr, $output:expr, $looked:expr, $input:expr) => {{
         let (looked, input): (&Looked, _) = ($looked, $input);
         let output = &mut $output;
         let (head, rest) = (&looked.object().head, &looked.object().rest);
@@ -92,7 +93,7 @@ macro_rules! show {
         output.e_tag = Some(crate::objects::etag(head));
         output.last_modified = Some(crate::conditions::time(head.modified_at));
         output.version_id = versions::shown(&looked.bucket, head);
-        show_encryption!(&mut *output, looked.customer);
+        show_encryption!($store, &looked.bucket.project_id, &mut *output, looked.under);
         output.parts_count = input
             .part_number
             .filter(|_| rest.is_multipart)
@@ -130,7 +131,8 @@ impl ObjectStore {
         customer::check(found.object.rest.customer.as_deref(), wanted.customer.as_ref())?;
         wanted.conditions.check_read(&found.object.head)?;
         let range = range(&found.object, wanted.range, wanted.part)?;
-        Ok(Looked { view, bucket, found, range, customer: wanted.customer })
+        let under = Under::of(found.object.rest.managed.as_ref(), wanted.customer);
+        Ok(Looked { view, bucket, found, range, under })
     }
 
     pub(crate) async fn get_object(
@@ -140,7 +142,7 @@ impl ObjectStore {
     ) -> S3Result<S3Response<dto::GetObjectOutput>> {
         let input = request.input;
         let looked = self.look(&decided, wanted!(&input, &decided))?;
-        let key = self.wrapping(&decided, &decided.project_id, looked.customer.as_ref()).await?;
+        let key = self.wrapping(&decided, &decided.project_id, &looked.under).await?;
         let (bytes, pieces) = (looked.bytes(), &looked.object().rest.pieces);
         let length = bytes.end - bytes.start;
         let body = match Opener::new(looked.view.clone(), &key, pieces, &looked.found.payloads, bytes) {
@@ -152,7 +154,7 @@ impl ObjectStore {
             tag_count: i32::try_from(looked.object().rest.meta.tags.len()).ok().filter(|count| *count > 0),
             ..Default::default()
         };
-        show!(output, &looked, &input);
+        show!(self, output, &looked, &input);
         // Source: S3 API Reference, GetObject, "Overriding response header values through the request".
         if let Some(kind) = &input.response_content_type {
             output.content_type = kind.to_string().parse().ok();
@@ -172,7 +174,7 @@ impl ObjectStore {
     ) -> S3Result<S3Response<dto::HeadObjectOutput>> {
         let looked = self.look(decided, wanted!(input, decided))?;
         let mut output = dto::HeadObjectOutput::default();
-        show!(output, &looked, input);
+        show!(self, output, &looked, input);
         Ok(looked.response(output))
     }
 }

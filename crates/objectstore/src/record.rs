@@ -31,6 +31,9 @@ pub struct Bucket {
     pub lock: Option<BucketLock>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub lifecycle: Vec<LifecycleRule>,
+    /// The managed key that objects are encrypted under unless they ask for something else; `None` is that of the project.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encryption: Option<DefaultEncryption>,
     /// Everything is blocked unless somebody says otherwise. Source: S3 User Guide, "Blocking public access".
     #[serde(default = "PublicAccessBlock::everything")]
     pub public_access_block: Option<PublicAccessBlock>,
@@ -232,6 +235,7 @@ impl Bucket {
             policy: None,
             lock: None,
             lifecycle: Vec::new(),
+            encryption: None,
             public_access_block: PublicAccessBlock::everything(),
             swift: Swift::default(),
         }
@@ -240,6 +244,28 @@ impl Bucket {
     pub fn created_at(&self) -> Timestamp {
         Timestamp(self.created_at)
     }
+}
+
+/// A bucket's default of encryption under a managed key.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DefaultEncryption {
+    /// As it was put; `None` is the project's default key.
+    pub key: Option<String>,
+    pub bucket_key: bool,
+}
+
+/// A managed key that something is encrypted under.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Managed {
+    /// Its id.
+    pub key: String,
+    /// What the data keys are bound to beside it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub context: BTreeMap<String, String>,
+    /// Whether the client, or the bucket, wanted one key of the key manager for many objects; it is shown, and makes no
+    /// difference: nothing here asks a key manager over a network.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub bucket_key: bool,
 }
 
 /// What stands beside the bytes of an object.
@@ -309,6 +335,9 @@ pub struct Rest {
     /// Of an object that was written with a key of the client's: what tells whether a key is that one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub customer: Option<String>,
+    /// The managed key that it is encrypted under; if there is neither, that is the project's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub managed: Option<Managed>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub manifest: Option<Manifest>,
 }
@@ -436,6 +465,8 @@ pub struct Upload {
     pub lock: Lock,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub customer: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub managed: Option<Managed>,
 }
 
 /// A part of an upload.
@@ -493,6 +524,7 @@ mod tests {
                 is_multipart: true,
                 checksum: None,
                 customer: None,
+                managed: None,
                 lock: Lock {
                     retention: Some(Retention { mode: RetentionMode::Compliance, until: 5 }),
                     legal_hold: true,

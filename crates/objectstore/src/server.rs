@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tower_http::timeout::TimeoutBody;
 
 use crate::access::Tls;
-use crate::{ObjectStore, fault, front, swift};
+use crate::{ObjectStore, fault, front, kms, swift};
 
 /// No request takes longer: 5 GiB at half a megabit in a second.
 const REQUEST_MAX: Duration = Duration::from_secs(24 * 3600);
@@ -97,6 +97,7 @@ impl ObjectStore {
         let version = parts.version;
         parts.extensions.insert(cx);
         let is_swift = swift::is_for(bucket.as_deref(), &method, parts.uri.path());
+        let is_kms = bucket.is_none() && kms::is_for(&method, parts.uri.path(), &parts.headers);
         let check = match is_swift {
             // Swift has no signatures that headers would have to be in.
             true => Ok(()),
@@ -124,7 +125,11 @@ impl ObjectStore {
                 s3s::Body::http_body_unsync(Known { body, left, is_asked_for })
             };
             let request = Request::from_parts(parts, body);
-            let answered = if is_swift { Ok(self.swift(request).await) } else { service.call(request).await };
+            let answered = match (is_swift, is_kms) {
+                (true, _) => Ok(self.swift(request).await),
+                (_, true) => Ok(self.kms(request).await),
+                _ => service.call(request).await,
+            };
             match answered {
                 Ok(answer) => answer,
                 Err(error) => {

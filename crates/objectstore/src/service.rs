@@ -63,8 +63,8 @@ operations! {
     get_public_access_block(r: GetPublicAccessBlockInput, d) -> GetPublicAccessBlockOutput { access_block(&d) }
     put_public_access_block(r: PutPublicAccessBlockInput, d) -> PutPublicAccessBlockOutput { put_access_block(r.input, d) await }
     delete_public_access_block(r: DeletePublicAccessBlockInput, d) -> DeletePublicAccessBlockOutput { delete_access_block(d) await }
-    put_bucket_encryption(r: PutBucketEncryptionInput, d) -> PutBucketEncryptionOutput { put_encryption(&r.input, &d) }
-    delete_bucket_encryption(r: DeleteBucketEncryptionInput, d) -> DeleteBucketEncryptionOutput { delete_encryption(&d) }
+    put_bucket_encryption(r: PutBucketEncryptionInput, d) -> PutBucketEncryptionOutput { put_encryption(r.input, d) await }
+    delete_bucket_encryption(r: DeleteBucketEncryptionInput, d) -> DeleteBucketEncryptionOutput { delete_encryption(d) await }
     put_bucket_ownership_controls(r: PutBucketOwnershipControlsInput, d) -> PutBucketOwnershipControlsOutput { put_ownership(&r.input, &d) }
     get_bucket_encryption(r: GetBucketEncryptionInput, d) -> GetBucketEncryptionOutput { bucket_encryption(&d) }
     get_bucket_ownership_controls(r: GetBucketOwnershipControlsInput, d) -> GetBucketOwnershipControlsOutput { ownership(&d) }
@@ -99,51 +99,6 @@ operations! {
 
 /// What is the same for every bucket and object.
 impl ObjectStore {
-    fn bucket_encryption(&self, decided: &Decided) -> S3Result<S3Response<GetBucketEncryptionOutput>> {
-        decided.bucket()?;
-        let by_default = ServerSideEncryptionByDefault {
-            sse_algorithm: ServerSideEncryption::from_static(ServerSideEncryption::AES256),
-            kms_master_key_id: None,
-        };
-        let rule = ServerSideEncryptionRule {
-            apply_server_side_encryption_by_default: Some(by_default),
-            bucket_key_enabled: Some(false),
-        };
-        let configuration = ServerSideEncryptionConfiguration { rules: vec![rule] };
-        Ok(S3Response::new(GetBucketEncryptionOutput {
-            server_side_encryption_configuration: Some(configuration),
-        }))
-    }
-
-    /// The encryption that all objects have can be asked for; there is no other that a bucket could have.
-    fn put_encryption(
-        &self,
-        input: &PutBucketEncryptionInput,
-        decided: &Decided,
-    ) -> S3Result<S3Response<PutBucketEncryptionOutput>> {
-        decided.bucket()?;
-        let rules = &input.server_side_encryption_configuration.rules;
-        let is_ours = |rule: &ServerSideEncryptionRule| {
-            rule.apply_server_side_encryption_by_default.as_ref().is_some_and(|wanted| {
-                wanted.sse_algorithm.as_str() == ServerSideEncryption::AES256
-                    && wanted.kms_master_key_id.is_none()
-            })
-        };
-        if rules.is_empty() {
-            return Err(crate::fault::error(S3ErrorCode::MalformedXML, "The configuration has no rule."));
-        }
-        if !rules.iter().all(is_ours) {
-            let message = "Encryption with a key of a key manager is not offered.";
-            return Err(crate::fault::error(S3ErrorCode::NotImplemented, message));
-        }
-        Ok(S3Response::new(PutBucketEncryptionOutput {}))
-    }
-
-    fn delete_encryption(&self, decided: &Decided) -> S3Result<S3Response<DeleteBucketEncryptionOutput>> {
-        decided.bucket()?;
-        Ok(S3Response::with_status(DeleteBucketEncryptionOutput {}, http::StatusCode::NO_CONTENT))
-    }
-
     fn put_ownership(
         &self,
         input: &PutBucketOwnershipControlsInput,

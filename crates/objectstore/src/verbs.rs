@@ -10,4 +10,9 @@ hanse_policy::verbs! {
     PUT_OBJECT = "objectstore:object:put", ProjectMember;
     BYPASS_RETENTION = "objectstore:object:bypass_retention", ProjectManager;
     DELETE_OBJECT = "objectstore:object:delete", ProjectMember;
+    LIST_KEYS = "objectstore:key:list", ProjectReader;
+    SHOW_KEY = "objectstore:key:get", ProjectReader;
+    CREATE_KEY = "objectstore:key:create", ProjectMember;
+    UPDATE_KEY = "objectstore:key:update", ProjectMember;
+    DELETE_KEY = "objectstore:key:delete", ProjectMember;
 }

@@ -67,7 +67,7 @@ fn boto3_and_minio_do_what_they_do_elsewhere() {
     let domain = "[objectstore]\ndomain = \"s3.example.org\"";
     let Some(cloud) = start("s3-py", domain) else { return };
     let key = cloud.key_of("ada", "blue");
-    for what in ["objects", "versions", "uploads", "presigned", "minio", "virtual_host", "rules"] {
+    for what in ["objects", "versions", "uploads", "presigned", "minio", "virtual_host", "rules", "managed"] {
         cloud.python_s3(&key, &[what]);
     }
 }

@@ -37,6 +37,7 @@ keys! {
     VersionId = "s3:VersionId";
     Acl = "s3:x-amz-acl";
     ServerSideEncryption = "s3:x-amz-server-side-encryption";
+    KmsKeyId = "s3:x-amz-server-side-encryption-aws-kms-key-id";
     CopySource = "s3:x-amz-copy-source";
     MetadataDirective = "s3:x-amz-metadata-directive";
     ContentSha256 = "s3:x-amz-content-sha256";

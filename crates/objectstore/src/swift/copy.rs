@@ -12,10 +12,11 @@ use super::reply::{Done, http_date, refused, set};
 use super::{meta, split_names};
 use crate::buckets::current;
 use crate::conditions::Conditions;
+use crate::encryption::check_plain;
 use crate::objects::{Put, check_meta, no_such_key, put};
 use crate::record::{Bucket, Head, Lock, Manifest, Meta, Object, Rest};
 use crate::verbs::{GET_OBJECT, PUT_OBJECT};
-use crate::{customer, query, versions};
+use crate::{query, versions};
 
 /// An object and its container.
 type Place = (Arc<Bucket>, String);
@@ -114,7 +115,7 @@ impl Copying {
         if head.is_marker {
             return Ok(Err(no_such_key().into()));
         }
-        let checked = customer::check(rest.customer.as_deref(), None);
+        let checked = check_plain(&rest);
         if let Err(refused) = checked.and_then(|()| self.demands.check_source(&head)) {
             return Ok(Err(refused.into()));
         }

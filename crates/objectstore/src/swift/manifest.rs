@@ -10,11 +10,12 @@ use md5::{Digest as _, Md5};
 use super::auth::Session;
 use super::reply::{Done, Refused, refused};
 use super::split_names;
+use crate::encryption::check_plain;
 use crate::intake::hex;
 use crate::objects::Found;
 use crate::record::{Head, Manifest, Object, Piece};
 use crate::verbs::GET_OBJECT;
-use crate::{customer, keys, query};
+use crate::{keys, query};
 
 /// Of a dynamic large object; more would be more than one answer should gather.
 pub const SEGMENTS_MAX: usize = 10_000;
@@ -95,7 +96,7 @@ impl Session<'_> {
             is_manifest: true,
         };
         for (object, payloads) in parts {
-            customer::check(object.rest.customer.as_deref(), None).map_err(Refused::from)?;
+            check_plain(&object.rest).map_err(Refused::from)?;
             whole.head.size += object.head.size;
             whole.head.modified_at = whole.head.modified_at.max(object.head.modified_at);
             whole.pieces.extend(object.rest.pieces);

@@ -10,6 +10,7 @@ use super::auth::Session;
 use super::reply::{Done, Refused, empty, http_date, refused, set};
 use super::{check_length, manifest, meta};
 use crate::conditions::Conditions;
+use crate::encryption::Under;
 use crate::intake::PUT_MAX;
 use crate::objects::{Incoming, check_meta};
 use crate::record::{Lock, Meta, Object};
@@ -67,7 +68,7 @@ impl Session<'_> {
             conditions: self.onto()?,
             headers,
             trailers: None,
-            customer: None,
+            under: Under::Project,
             lock: Lock::default(),
             manifest: self.dynamic()?,
         };

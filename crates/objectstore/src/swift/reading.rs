@@ -11,7 +11,7 @@ use super::meta;
 use super::reply::{Done, Refused, http_date, refused, set, timestamp};
 use crate::access::Decided;
 use crate::conditions::Conditions;
-use crate::customer;
+use crate::encryption::{Under, check_plain};
 use crate::objects::Found;
 use crate::outgoing::{self, Opener};
 use crate::record::{Bucket, Head, Manifest};
@@ -24,7 +24,7 @@ impl Session<'_> {
     /// 404; 400 if it was encrypted with a key of the client's.
     pub fn find(&self, view: &View, bucket: &Bucket, key: &str) -> Done<Found> {
         let found = self.store.find(view, bucket, key, None)?;
-        customer::check(found.object.rest.customer.as_deref(), None)?;
+        check_plain(&found.object.rest)?;
         Ok(found)
     }
 
@@ -82,7 +82,7 @@ impl Session<'_> {
         let body = if call.method == Method::HEAD {
             Body::empty()
         } else {
-            let key = self.store.wrapping(decided, &decided.project_id, None).await?;
+            let key = self.store.wrapping(decided, &decided.project_id, &Under::Project).await?;
             let opener = Opener::new(view, &key, &whole.pieces, &whole.payloads, range)?;
             Body::from(outgoing::body(opener, length).await?)
         };

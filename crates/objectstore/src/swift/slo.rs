@@ -22,6 +22,7 @@ use super::reply::{Done, Refused, json as json_reply, refused, set};
 use super::{bulk, check_length, gather, meta, split_names};
 use crate::buckets::current;
 use crate::conditions::Conditions;
+use crate::encryption::check_plain;
 use crate::objects::{Put, check_meta, put};
 use crate::record::{Bucket, Head, Manifest, Meta, Object, Rest, Segment};
 use crate::verbs::{GET_OBJECT, PUT_OBJECT};
@@ -231,8 +232,8 @@ fn find(
     if object.head.is_marker {
         return Ok(Err("404 Not Found"));
     }
-    if object.rest.customer.is_some() {
-        return Ok(Err("Encrypted with a key of the client's"));
+    if check_plain(&object.rest).is_err() {
+        return Ok(Err("Encrypted under a key that Swift does not use"));
     }
     if matches!(object.rest.manifest, Some(Manifest::Dynamic(_))) {
         return Ok(Err("A dynamic large object"));

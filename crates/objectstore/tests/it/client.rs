@@ -18,6 +18,8 @@ pub struct Client {
     address: SocketAddr,
     access: String,
     secret: Secret<String>,
+    /// What requests are signed for.
+    service: &'static str,
 }
 
 #[derive(Debug)]
@@ -136,7 +138,11 @@ impl Request {
 
 impl Client {
     pub fn new(address: SocketAddr, access: &str, secret: &str) -> Client {
-        Client { address, access: access.to_owned(), secret: Secret::new(secret.to_owned()) }
+        Client { address, access: access.to_owned(), secret: Secret::new(secret.to_owned()), service: "s3" }
+    }
+
+    pub fn of_service(self, service: &'static str) -> Client {
+        Client { service, ..self }
     }
 
     fn host(&self, request: &Request) -> String {
@@ -166,7 +172,7 @@ impl Client {
             escape(&request.path, true),
             names.join(";")
         );
-        let scope = format!("{}/{REGION}/s3", &time[..8]);
+        let scope = format!("{}/{REGION}/{}", &time[..8], self.service);
         let text = format!("AWS4-HMAC-SHA256\n{time}\n{scope}/aws4_request\n{}", sha256(text.as_bytes()));
         sign_version_4(&self.secret, &scope, &text).unwrap()
     }
@@ -183,9 +189,10 @@ impl Client {
         let signature = self.signature(request, &request.canonical_query(), &headers, &hash, &time);
         let names: Vec<&str> = headers.iter().map(|(name, _)| name.as_str()).collect();
         let authorization = format!(
-            "AWS4-HMAC-SHA256 Credential={}/{}/{REGION}/s3/aws4_request, SignedHeaders={}, Signature={signature}",
+            "AWS4-HMAC-SHA256 Credential={}/{}/{REGION}/{}/aws4_request, SignedHeaders={}, Signature={signature}",
             self.access,
             &time[..8],
+            self.service,
             names.join(";")
         );
         headers.push(("authorization".to_owned(), authorization));
@@ -218,7 +225,7 @@ impl Client {
     pub async fn form(&self, bucket: &str, fields: &[(&str, &str)], file: &[u8]) -> Answer {
         let (now, soon) = (Cx::system().now(), Timestamp(Cx::system().now().0 + 600_000_000));
         let time = now.iso_seconds().replace(['-', ':'], "");
-        let scope = format!("{}/{REGION}/s3", &time[..8]);
+        let scope = format!("{}/{REGION}/{}", &time[..8], self.service);
         let credential = format!("{}/{scope}/aws4_request", self.access);
         let own = [
             ("x-amz-algorithm", "AWS4-HMAC-SHA256"),

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use hanse_core::{Cx, Error, ManualClock, OsRandom, Result, Secret};
+use hanse_core::{Clock as _, Cx, Error, ManualClock, OsRandom, Result, Secret};
 use hanse_crypto::MasterKey;
 use hanse_logstore::{Options, Store};
 use hanse_objectstore::ports::{Key, Keys, Limits, Quota, Tokens};
@@ -162,6 +162,10 @@ impl Cloud {
         self.store.close().await;
         self.db.close().await;
         Cloud::in_directory(self.directory).await
+    }
+
+    pub fn now(&self) -> hanse_core::Timestamp {
+        self.clock.now()
     }
 
     pub fn directory(&self) -> &Path {

@@ -38,7 +38,7 @@ async fn the_fields_of_a_form_count_as_headers_do() {
     form(&[("x-amz-acl", "public-read")]).await.refused(400, "AccessControlListNotSupported");
     form(&[("x-amz-storage-class", "GLACIER")]).await.refused(400, "InvalidStorageClass");
     form(&[("x-amz-website-redirect-location", "/")]).await.refused(501, "NotImplemented");
-    form(&[("x-amz-server-side-encryption", "aws:kms")]).await.refused(501, "NotImplemented");
+    form(&[("x-amz-server-side-encryption", "aws:kms:dsse")]).await.refused(501, "NotImplemented");
     client.get("/bucket/form").await.refused(404, "NoSuchKey");
     let fine: &[_] =
         &[("x-amz-checksum-crc32", "y/Q5Jg=="), ("x-amz-meta-a", "b"), ("Content-Type", "text/x")];
@@ -163,7 +163,7 @@ async fn nonsense_is_a_clear_error_and_the_service_goes_on() {
         let answer = client.send(Request::new("PUT", "/bucket/refused").header(name, value)).await;
         assert_eq!(answer.status, 400, "{name}: {}", answer.text());
     }
-    let kms = Request::new("PUT", "/bucket/refused").header("x-amz-server-side-encryption", "aws:kms");
+    let kms = Request::new("PUT", "/bucket/refused").header("x-amz-server-side-encryption", "aws:kms:dsse");
     client.send(kms).await.refused(501, "NotImplemented");
     client.get("/bucket/refused").await.refused(404, "NoSuchKey");
     for bytes in [
