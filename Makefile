@@ -58,7 +58,7 @@ bench-rgw: toolchain packages ## Measure Hanse's object storage and Ceph's rados
 	HANSE_BINARY=$(CURDIR)/target/release/hanse target/release/hanse-bench --only rgw
 
 fuzz: toolchain $(TOOLS)/bin/cargo-fuzz ## Let each fuzzer look for FUZZ_SECONDS (60); needs Rust's nightly
-	for target in payload sealed query body; do \
+	for target in payload sealed query body s3 record; do \
 	  mkdir -p fuzz/corpus/$$target; \
 	  cargo +nightly fuzz run $$target fuzz/corpus/$$target $$(ls -d fuzz/seeds/$$target 2>/dev/null) -- \
 	    -max_total_time=$(FUZZ_SECONDS) -max_len=4096 -timeout=10 -print_final_stats=1 || exit 1; \

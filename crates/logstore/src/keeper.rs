@@ -164,6 +164,7 @@ impl Keeper {
         if number <= ahead.begun {
             return;
         }
+        self.core.spend(self.core.options.segment_bytes);
         let made = self.core.segments.create(number, self.core.options.segment_bytes, filled);
         self.told("make a segment", made.map(|file| ahead.ready = Some((number, file))));
     }

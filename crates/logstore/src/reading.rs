@@ -8,7 +8,8 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use futures_util::Stream;
 use futures_util::stream::{self, BoxStream};
-use hanse_core::{Error, Result};
+use hanse_core::{Context as _, Error, Result};
+use tokio::task::JoinHandle;
 
 use crate::disk::DiskFile;
 use crate::extent::Extent;
@@ -36,8 +37,22 @@ impl Stream for Reading {
 
 enum State {
     Closed(Arc<Core>, Payload, Option<Arc<Pin>>),
-    Open(Arc<Extent>),
+    Open(Arc<Extent>, JoinHandle<Result<Vec<u8>>>),
     Done,
+}
+
+/// The blocks that are read in one go from a place on, and where they end.
+fn next_blocks(rest: &Range<u64>) -> (u64, u64, u64) {
+    let first = rest.start / BLOCK as u64;
+    let end = rest.end.min((first + BLOCKS_AT_ONCE) * BLOCK as u64);
+    (first, end.div_ceil(BLOCK as u64) - first, end)
+}
+
+/// Begins to read the next blocks.
+fn begin(extent: &Arc<Extent>, rest: &Range<u64>) -> JoinHandle<Result<Vec<u8>>> {
+    let (first, count, _) = next_blocks(rest);
+    let extent = extent.clone();
+    tokio::task::spawn_blocking(move || extent.read(first, count))
 }
 
 impl Reading {
@@ -68,9 +83,9 @@ async fn step(id: PayloadId, state: State, rest: Range<u64>) -> Option<(State, R
     if rest.is_empty() {
         return None;
     }
-    let extent = match state {
+    let (extent, reading) = match state {
         State::Done => return None,
-        State::Open(extent) => extent,
+        State::Open(extent, reading) => (extent, reading),
         State::Closed(core, payload, pin) if payload.home == Home::Extent => {
             let opened = blocking(move || {
                 // An open file needs no pin.
@@ -78,7 +93,11 @@ async fn step(id: PayloadId, state: State, rest: Range<u64>) -> Option<(State, R
                 core.extents.open(id, payload.len)
             });
             match opened.await {
-                Ok(extent) => Arc::new(extent),
+                Ok(extent) => {
+                    let extent = Arc::new(extent);
+                    let reading = begin(&extent, &rest);
+                    (extent, reading)
+                }
                 Err(error) => return Some((State::Done, rest, Err(error))),
             }
         }
@@ -88,16 +107,21 @@ async fn step(id: PayloadId, state: State, rest: Range<u64>) -> Option<(State, R
             return Some((State::Done, rest, piece));
         }
     };
-    let first = rest.start / BLOCK as u64;
-    let end = rest.end.min((first + BLOCKS_AT_ONCE) * BLOCK as u64);
-    let count = end.div_ceil(BLOCK as u64) - first;
-    let from = extent.clone();
-    match blocking(move || from.read(first, count)).await {
+    let (first, _, end) = next_blocks(&rest);
+    let read = reading.await.context("a disk operation did not end").and_then(|read| read);
+    match read {
         Ok(bytes) => {
             let skip = (rest.start - first * BLOCK as u64) as usize;
             let len = (end - rest.start) as usize;
             let piece = Bytes::from(bytes).slice(skip..skip + len);
-            Some((State::Open(extent), end..rest.end, Ok(piece)))
+            let rest = end..rest.end;
+            // While this is sent, the next is read.
+            let state = if rest.is_empty() {
+                State::Done
+            } else {
+                State::Open(extent.clone(), begin(&extent, &rest))
+            };
+            Some((state, rest, Ok(piece)))
         }
         Err(error) => Some((State::Done, rest, Err(error))),
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use hanse_core::{Context, Result};
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::task::JoinHandle;
 
 use crate::disk::DiskFile;
 use crate::keeper::Chore;
@@ -47,10 +48,14 @@ pub struct Staging {
     guard: Guard,
     sums: Checksums,
     len: u64,
-    buffer: Vec<u8>,
-    /// For what is in the buffer.
+    /// What was not written yet, as it came, and how much that is.
+    pieces: Vec<Bytes>,
+    held: usize,
+    /// For these pieces.
     permit: Option<OwnedSemaphorePermit>,
     file: Option<Arc<dyn DiskFile>>,
+    /// What is being written while more comes.
+    writing: Option<JoinHandle<Result<()>>>,
     failed: bool,
 }
 
@@ -61,9 +66,11 @@ impl Staging {
             sums: Checksums::new(guard.id),
             guard,
             len: 0,
-            buffer: Vec::new(),
+            pieces: Vec::new(),
+            held: 0,
             permit: None,
             file: None,
+            writing: None,
             failed: false,
         }
     }
@@ -80,24 +87,25 @@ impl Staging {
         self.failed = true;
         self.sums.update(&bytes);
         self.len += bytes.len() as u64;
-        if self.file.is_none() {
-            let fits = self.len <= self.guard.core.options.inline_limit as u64;
-            if fits && self.reserve(bytes.len()) {
-                self.buffer.extend_from_slice(&bytes);
-                self.failed = false;
-                return Ok(());
+        let has_memory = self.reserve(bytes.len());
+        self.held += bytes.len();
+        self.pieces.push(bytes);
+        let is_small = self.len <= self.guard.core.options.inline_limit as u64;
+        let waits = has_memory && if self.file.is_none() { is_small } else { self.held < GATHER };
+        if !waits {
+            if self.file.is_none() {
+                self.guard.core.check_room()?;
+                self.guard.file = true;
+                let (core, id) = (self.guard.core.clone(), self.guard.id);
+                self.file = Some(blocking(move || core.extents.create(id)).await?);
             }
-            self.guard.core.check_room()?;
-            self.guard.file = true;
-            let (core, id) = (self.guard.core.clone(), self.guard.id);
-            self.file = Some(blocking(move || core.extents.create(id)).await?);
-        }
-        let written = self.len - (self.buffer.len() + bytes.len()) as u64;
-        let full = self.buffer.len() + bytes.len() >= GATHER;
-        if !full && self.reserve(bytes.len()) {
-            self.buffer.extend_from_slice(&bytes);
-        } else {
-            self.spill(written, bytes).await?;
+            if !has_memory || self.held >= GATHER {
+                self.spill().await?;
+            }
+            if !has_memory {
+                // What there is no memory for is not kept while it is written either.
+                self.written().await?;
+            }
         }
         self.failed = false;
         Ok(())
@@ -118,22 +126,33 @@ impl Staging {
         }
     }
 
-    /// Writes the buffer and what follows it.
-    async fn spill(&mut self, offset: u64, more: Bytes) -> Result<()> {
+    /// Begins to write what is held, after what was begun before.
+    async fn spill(&mut self) -> Result<()> {
+        self.written().await?;
         let Some(file) = self.file.clone() else { return Ok(()) };
-        let buffer = std::mem::take(&mut self.buffer);
+        let (pieces, held) = (std::mem::take(&mut self.pieces), std::mem::take(&mut self.held));
+        let start = self.len - held as u64;
+        self.guard.core.spend(held as u64);
         let path = self.guard.core.extents.path(self.guard.id);
         let permit = self.permit.take();
-        blocking(move || {
+        self.writing = Some(tokio::task::spawn_blocking(move || {
             let _permit = permit;
-            let write = |at, bytes: &[u8]| {
-                if bytes.is_empty() { Ok(()) } else { file.write_at(at, bytes) }
-            };
-            write(offset, &buffer)
-                .and_then(|()| write(offset + buffer.len() as u64, &more))
-                .map_err(|error| disk_error("write", &path, error))
-        })
-        .await
+            let mut offset = start;
+            for piece in pieces {
+                file.write_at(offset, &piece).map_err(|error| disk_error("write", &path, error))?;
+                offset += piece.len() as u64;
+            }
+            file.hurry(start, offset - start).map_err(|error| disk_error("write", &path, error))
+        }));
+        Ok(())
+    }
+
+    /// Waits until everything that was begun to be written is.
+    async fn written(&mut self) -> Result<()> {
+        match self.writing.take() {
+            Some(writing) => writing.await.context("a disk operation did not end")?,
+            None => Ok(()),
+        }
     }
 
     /// Ends the payload. A large one is on the disk when this returns.
@@ -146,10 +165,15 @@ impl Staging {
         }
         if self.file.is_none() {
             let crcs = self.sums.finish();
-            let content = Content::Inline { bytes: self.buffer.into(), crcs, permit: self.permit };
+            let bytes = match &mut self.pieces[..] {
+                [one] => std::mem::take(one),
+                pieces => pieces.concat().into(),
+            };
+            let content = Content::Inline { bytes, crcs, permit: self.permit };
             return Ok(Staged { guard: self.guard, len: self.len, content });
         }
-        self.spill(self.len - self.buffer.len() as u64, Bytes::new()).await?;
+        self.spill().await?;
+        self.written().await?;
         if let Some(file) = self.file.take() {
             let (core, id, len, crcs) =
                 (self.guard.core.clone(), self.guard.id, self.len, self.sums.finish());

@@ -95,6 +95,13 @@ impl Core {
         Ok(free)
     }
 
+    /// Tells that so much is about to be written, so that what was found free is not given out twice until the disk is asked again.
+    pub(crate) fn spend(&self, bytes: u64) {
+        if let Some((_, free)) = &mut *lock(&self.space) {
+            *free = free.saturating_sub(bytes);
+        }
+    }
+
     /// Whether there is room beyond the reserve.
     pub(crate) fn check_room(&self) -> Result<()> {
         if self.free_bytes()? < self.options.reserve_bytes { Err(full()) } else { Ok(()) }

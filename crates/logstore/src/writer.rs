@@ -357,7 +357,10 @@ impl Writer {
             let mut ahead = lock(&self.core.ahead);
             let file = match ahead.ready.take().filter(|(ready, _)| *ready == number) {
                 Some((_, file)) => file,
-                None => self.core.segments.create(number, bytes, false)?,
+                None => {
+                    self.core.spend(bytes);
+                    self.core.segments.create(number, bytes, false)?
+                }
             };
             ahead.begun = number;
             file

@@ -14,6 +14,8 @@ mod expiry;
 mod facts;
 mod fault;
 mod front;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod intake;
 mod keys;
 mod kms;

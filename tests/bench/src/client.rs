@@ -217,6 +217,26 @@ impl Api {
         Ok(())
     }
 
+    /// Makes `times` requests, one after another, each followed by something else that is not counted.
+    pub async fn alternate(
+        &self,
+        call: &Call,
+        times: usize,
+        cost: &mut Cost,
+        mut other: impl AsyncFnMut() -> Result<()>,
+    ) -> Result<()> {
+        let mut pool = self.pool().await?;
+        let connection = pool.first_mut().context("no connection")?;
+        let before = cpu(self.pid)?;
+        for _ in 0..times {
+            cost.latencies.push(connection.timed(call).await?);
+            other().await?;
+        }
+        let spent = cpu(self.pid)?.saturating_sub(before);
+        cost.cpu.push(spent.div_f64(times.max(1) as f64));
+        Ok(())
+    }
+
     /// What logs in as an entry of `clouds.yaml`.
     pub fn login(&self, cloud: &str) -> Call {
         let auth = &self.clouds["clouds"][cloud]["auth"];

@@ -11,15 +11,21 @@ use crate::figures::{Amount, Line, quantile};
 use crate::process::cpu;
 use crate::{Options, ROUNDS};
 
-/// One after another: several at once would wait for each other's hashes, and tell about the queue.
+/// One after another: several at once would wait for each other's hashes, and tell about the queue. A login and a bare hash
+/// take turns, so that both run after the same rest and with as cold a cache.
 pub async fn measure(api: &Api, options: &Options) -> Result<Vec<Line>> {
     let login = api.login("hanse");
     let times = options.each_round(500);
     let mut bare = Bare::start().await?;
     let mut cost = Cost::default();
     for _ in 0..ROUNDS {
-        api.load(&login, times, 1, &mut cost).await?;
-        bare.verify(times).await?;
+        let mut round = Duration::ZERO;
+        api.alternate(&login, times, &mut cost, async || {
+            round += bare.verify().await?;
+            Ok(())
+        })
+        .await?;
+        bare.cpu.push(round.div_f64(times as f64));
     }
     let hash = "the Argon2id hash alone";
     let own = |share| Amount::millis(quantile(&bare.latencies, share));
@@ -53,18 +59,25 @@ impl Bare {
         Ok(Bare { hasher, hash, cpu: Vec::new(), latencies: Vec::new() })
     }
 
-    async fn verify(&mut self, times: usize) -> Result<()> {
-        let before = cpu(std::process::id())?;
-        for _ in 0..times {
-            let start = Instant::now();
-            let password = Secret::new(Bare::PASSWORD.to_owned());
-            if !self.hasher.verify(password, Some(self.hash.clone())).await?.is_match() {
-                bail!("a password does not match its own hash");
-            }
-            self.latencies.push(start.elapsed());
+    /// One hash; returns the processor time that this process used meanwhile.
+    async fn verify(&mut self) -> Result<Duration> {
+        let (start, before) = (Instant::now(), own_cpu()?);
+        let password = Secret::new(Bare::PASSWORD.to_owned());
+        if !self.hasher.verify(password, Some(self.hash.clone())).await?.is_match() {
+            bail!("a password does not match its own hash");
         }
-        let spent = cpu(std::process::id())?.saturating_sub(before);
-        self.cpu.push(spent.div_f64(times as f64));
-        Ok(())
+        self.latencies.push(start.elapsed());
+        Ok(own_cpu()?.saturating_sub(before))
     }
+}
+
+/// Of all threads of this process; finer than what the kernel tells of others. Source: proc(5), `schedstat`.
+fn own_cpu() -> Result<Duration> {
+    let mut nanos = 0;
+    for thread in std::fs::read_dir("/proc/self/task")? {
+        // One that has just ended is not there any more.
+        let Ok(text) = std::fs::read_to_string(thread?.path().join("schedstat")) else { continue };
+        nanos += text.split(' ').next().unwrap_or_default().parse::<u64>()?;
+    }
+    Ok(Duration::from_nanos(nanos))
 }

@@ -325,17 +325,22 @@ fn cycles(usual: usize) -> usize {
     std::env::var("LOGSTORE_CYCLES").ok().and_then(|n| n.parse().ok()).unwrap_or(usual)
 }
 
+/// Others with `LOGSTORE_SEED`.
+fn seed(usual: u64) -> u64 {
+    std::env::var("LOGSTORE_SEED").ok().and_then(|n| n.parse::<u64>().ok()).map_or(usual, |n| 3 * n + usual)
+}
+
 #[test]
 fn nothing_that_was_answered_is_lost_in_a_crash() {
-    run(crashes(1, cycles(500)));
+    run(crashes(seed(1), cycles(500)));
 }
 
 #[test]
 fn nothing_that_was_answered_is_lost_in_another_crash() {
-    run(crashes(2, cycles(500)));
+    run(crashes(seed(2), cycles(500)));
 }
 
 #[test]
 fn flipped_bits_are_reported_and_never_read() {
-    run(flips(3, cycles(400)));
+    run(flips(seed(3), cycles(400)));
 }

@@ -215,6 +215,13 @@ impl Client {
         format!("{query}&X-Amz-Signature={signature}")
     }
 
+    /// `None` if the connection ended without an answer that reads.
+    pub async fn try_send(&self, request: &Request) -> Option<Answer> {
+        let headers = self.sign(request);
+        let bytes = wire(request, &request.canonical_query(), &headers);
+        read(&self.exchange(&bytes).await, request.method == "HEAD")
+    }
+
     pub async fn send(&self, request: Request) -> Answer {
         let headers = self.sign(&request);
         self.raw(&request, &request.canonical_query(), &headers).await
@@ -267,30 +274,22 @@ impl Client {
 
     /// Sends exactly these headers.
     pub async fn raw(&self, request: &Request, query: &str, headers: &[(String, String)]) -> Answer {
-        let mark = if query.is_empty() { "" } else { "?" };
-        let mut text =
-            format!("{} {}{mark}{query} HTTP/1.1\r\n", request.method, escape(&request.path, true));
-        for (name, value) in headers {
-            text.push_str(&format!("{name}: {value}\r\n"));
-        }
-        // As clients do: what has no body says nothing of one.
-        if !request.body.is_empty() || ["PUT", "POST"].contains(&request.method.as_str()) {
-            text.push_str(&format!("content-length: {}\r\n", request.body.len()));
-        }
-        text.push_str("connection: close\r\n\r\n");
-        let mut bytes = text.into_bytes();
-        bytes.extend(&request.body);
-        self.bytes(&bytes, request.method == "HEAD").await
+        self.bytes(&wire(request, query, headers), request.method == "HEAD").await
     }
 
     /// Sends these bytes and reads an answer.
     pub async fn bytes(&self, bytes: &[u8], is_head: bool) -> Answer {
+        let all = self.exchange(bytes).await;
+        read(&all, is_head).unwrap_or_else(|| panic!("no answer: {}", String::from_utf8_lossy(&all)))
+    }
+
+    async fn exchange(&self, bytes: &[u8]) -> Vec<u8> {
         let mut stream = TcpStream::connect(self.address).await.unwrap();
         // The answer may come before everything is sent.
         let _ = stream.write_all(bytes).await;
         let mut all = Vec::new();
         let _ = stream.read_to_end(&mut all).await;
-        answer(&all, is_head)
+        all
     }
 
     pub async fn get(&self, target: &str) -> Answer {
@@ -314,12 +313,30 @@ impl Client {
     }
 }
 
-fn answer(all: &[u8], is_head: bool) -> Answer {
+/// What goes over the wire.
+fn wire(request: &Request, query: &str, headers: &[(String, String)]) -> Vec<u8> {
+    let mark = if query.is_empty() { "" } else { "?" };
+    let mut text = format!("{} {}{mark}{query} HTTP/1.1\r\n", request.method, escape(&request.path, true));
+    for (name, value) in headers {
+        text.push_str(&format!("{name}: {value}\r\n"));
+    }
+    // As clients do: what has no body says nothing of one.
+    if !request.body.is_empty() || ["PUT", "POST"].contains(&request.method.as_str()) {
+        text.push_str(&format!("content-length: {}\r\n", request.body.len()));
+    }
+    text.push_str("connection: close\r\n\r\n");
+    let mut bytes = text.into_bytes();
+    bytes.extend(&request.body);
+    bytes
+}
+
+/// `None` if it is no whole answer.
+fn read(all: &[u8], is_head: bool) -> Option<Answer> {
+    // What says that the client may go on comes before the answer.
+    let all = all.strip_prefix(b"HTTP/1.1 100 Continue\r\n\r\n").unwrap_or(all);
     let mut space = [httparse::EMPTY_HEADER; 64];
     let mut response = httparse::Response::new(&mut space);
-    let httparse::Status::Complete(end) = response.parse(all).unwrap() else {
-        panic!("no answer: {}", String::from_utf8_lossy(all));
-    };
+    let Ok(httparse::Status::Complete(end)) = response.parse(all) else { return None };
     let headers: HeaderMap = response
         .headers
         .iter()
@@ -328,14 +345,14 @@ fn answer(all: &[u8], is_head: bool) -> Answer {
             (name, http::HeaderValue::from_bytes(header.value).unwrap())
         })
         .collect();
-    let mut rest = &all[end..];
+    let mut rest = all.get(end..)?;
     let mut body = Vec::new();
     if headers.get("transfer-encoding").is_some_and(|value| value == "chunked") {
         loop {
-            let line = rest.windows(2).position(|pair| pair == b"\r\n").unwrap();
-            let size = usize::from_str_radix(std::str::from_utf8(&rest[..line]).unwrap(), 16).unwrap();
-            body.extend(&rest[line + 2..line + 2 + size]);
-            rest = &rest[line + 2 + size + 2..];
+            let line = rest.windows(2).position(|pair| pair == b"\r\n")?;
+            let size = usize::from_str_radix(std::str::from_utf8(&rest[..line]).ok()?, 16).ok()?;
+            body.extend(rest.get(line + 2..line + 2 + size)?);
+            rest = rest.get(line + 2 + size + 2..)?;
             if size == 0 {
                 break;
             }
@@ -344,7 +361,9 @@ fn answer(all: &[u8], is_head: bool) -> Answer {
         body.extend(rest);
         let length =
             headers.get("content-length").map(|length| length.to_str().unwrap().parse::<usize>().unwrap());
-        assert!(length.is_none_or(|length| length == body.len()), "the answer broke off: {headers:?}");
+        if length.is_some_and(|length| length != body.len()) {
+            return None;
+        }
     }
-    Answer { status: response.code.unwrap(), headers, body }
+    Some(Answer { status: response.code?, headers, body })
 }

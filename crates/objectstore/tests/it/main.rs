@@ -5,6 +5,7 @@ mod access;
 mod client;
 mod cloud;
 mod customer;
+mod fuzz;
 mod kms;
 mod lifecycle;
 mod lists;
