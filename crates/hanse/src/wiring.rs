@@ -95,17 +95,25 @@ pub fn control_plane(
         .fold(health::routes(db.clone(), metrics.clone()), |router, service| mount(router, service, &api));
     let reconcilers = all.into_iter().flat_map(|service| service.reconcilers).collect();
     let runner = Runner::new(db.clone(), cx, reconcilers, crash);
-    let object_store = object_store(cx, config, db, keys, identity);
+    let object_store = object_store(cx, config, db, keys, metrics, identity);
     Ok(ControlPlane { hub, runner, router, object_store })
 }
 
-fn object_store(cx: &Cx, config: &Config, db: &Db, keys: &Keys, identity: Identity) -> ObjectStoreOn {
+fn object_store(
+    cx: &Cx,
+    config: &Config,
+    db: &Db,
+    keys: &Keys,
+    metrics: &Metrics,
+    identity: Identity,
+) -> ObjectStoreOn {
     let settings = hanse_objectstore::Settings {
         region: config.api.region.clone(),
         domain: config.objectstore.domain.clone(),
+        website_domain: config.objectstore.website_domain.clone(),
         ..hanse_objectstore::Settings::default()
     };
-    let (cx, db, master) = (cx.clone(), db.clone(), keys.master.clone());
+    let (cx, db, master, metrics) = (cx.clone(), db.clone(), keys.master.clone(), metrics.clone());
     let of_identity = Arc::new(IdentityService(identity));
     Box::new(move |store| {
         let deps = hanse_objectstore::Deps {
@@ -116,6 +124,7 @@ fn object_store(cx: &Cx, config: &Config, db: &Db, keys: &Keys, identity: Identi
             limits: of_identity.clone(),
             tokens: of_identity.clone(),
             master: master.clone(),
+            metrics: metrics.clone(),
         };
         ObjectStore::new(deps, settings.clone())
     })

@@ -77,6 +77,7 @@ impl ObjectStore {
             && version.is_none()
             && !replaces
             && !replaces_tags
+            && input.website_redirect_location.is_none()
             && customer.is_none()
             && source_customer.is_none()
         {
@@ -136,7 +137,10 @@ impl ObjectStore {
                     return Ok(Err(Put::Refused(error(S3ErrorCode::InvalidRequest, message))));
                 }
                 let tags = if replaces_tags { given.tags.clone() } else { rest.meta.tags.clone() };
-                let meta = Meta { tags, ..if replaces { given } else { rest.meta } };
+                // It is never copied. Source: S3 API Reference, CopyObject, `x-amz-website-redirect-location`.
+                let website_redirect_location = given.website_redirect_location.clone();
+                let meta =
+                    Meta { tags, website_redirect_location, ..if replaces { given } else { rest.meta } };
                 let mut pieces = rest.pieces;
                 // What a manifest of Swift names is of no use in another project, and none of its business.
                 let manifest = rest.manifest.filter(|_| source.project_id == bucket.project_id);

@@ -18,6 +18,7 @@ mod keys;
 mod lifecycle;
 mod lists;
 mod lock;
+mod logging;
 mod multipart;
 mod objects;
 mod offered;
@@ -36,6 +37,7 @@ mod swift;
 mod tagging;
 mod verbs;
 mod versions;
+mod website;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,9 +46,10 @@ use hanse_core::{Cx, Error, Result};
 use hanse_crypto::MasterKey;
 use hanse_logstore::Store;
 use hanse_store::Db;
-use hanse_web::CatalogEntry;
+use hanse_web::{CatalogEntry, Metrics};
 
 use crate::crypt::ProjectKeys;
+use crate::logging::Logs;
 use crate::policies::Policies;
 use crate::quotas::Quotas;
 use crate::record::Bucket;
@@ -71,6 +74,7 @@ pub struct Deps {
     pub limits: Arc<dyn ports::Limits>,
     pub tokens: Arc<dyn ports::Tokens>,
     pub master: Arc<MasterKey>,
+    pub metrics: Metrics,
 }
 
 /// How it is reached, and what clients may take.
@@ -80,6 +84,8 @@ pub struct Settings {
     pub region: String,
     /// Below which each bucket has a name of its own.
     pub domain: Option<String>,
+    /// Below which each bucket that is a website is one. Without it, none is served.
+    pub website_domain: Option<String>,
     /// The longest silence within a request's body.
     pub silence: Duration,
     /// How many buckets a project may have, unless it has a limit of its own. Source: S3 User Guide, "Bucket quotas".
@@ -91,6 +97,7 @@ impl Default for Settings {
         Settings {
             region: "regionone".to_owned(),
             domain: None,
+            website_domain: None,
             silence: Duration::from_secs(30),
             buckets: 1000,
         }
@@ -111,14 +118,14 @@ struct Inner {
     projects: ProjectKeys,
     quotas: Quotas,
     policies: Policies,
+    logs: Logs,
+    metrics: Metrics,
     settings: Settings,
 }
 
-/// Whether buckets may have names below this.
-///
 /// # Errors
 /// 400 if it is no domain name in small letters.
-pub fn check_domain(domain: &str) -> Result<()> {
+fn check_domain(domain: &str) -> Result<()> {
     let is_label = |label: &str| {
         !label.is_empty()
             && label.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
@@ -129,6 +136,25 @@ pub fn check_domain(domain: &str) -> Result<()> {
     Err(Error::bad_request(format!("'{domain}' is no domain name in small letters, such as s3.example.org")))
 }
 
+/// Whether buckets may have names below the one, and websites below the other: no name may be both.
+///
+/// # Errors
+/// 400 if one of them is no domain name in small letters, or lies below the other.
+pub fn check_domains(domain: Option<&str>, website: Option<&str>) -> Result<()> {
+    for known in domain.iter().chain(&website) {
+        check_domain(known)?;
+    }
+    let is_below = |name: &str, other: &str| {
+        name.strip_suffix(other).is_some_and(|own| own.is_empty() || own.ends_with('.'))
+    };
+    match (domain, website) {
+        (Some(domain), Some(website)) if is_below(domain, website) || is_below(website, domain) => {
+            Err(Error::bad_request(format!("of '{domain}' and '{website}' neither may lie below the other")))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// What S3 calls a region of the cloud: small letters, digits and hyphens.
 pub fn region(name: &str) -> String {
     let plain = |letter: char| if letter.is_ascii_alphanumeric() { letter.to_ascii_lowercase() } else { '-' };
@@ -137,16 +163,16 @@ pub fn region(name: &str) -> String {
 
 impl ObjectStore {
     /// # Errors
-    /// 400 if the domain is none.
+    /// 400 if a domain is none.
     pub fn new(deps: Deps, mut settings: Settings) -> Result<ObjectStore> {
-        if let Some(domain) = &settings.domain {
-            check_domain(domain)?;
-        }
+        check_domains(settings.domain.as_deref(), settings.website_domain.as_deref())?;
         settings.region = region(&settings.region);
         Ok(ObjectStore(Arc::new(Inner {
             projects: ProjectKeys::new(deps.store.clone(), deps.master.clone()),
             quotas: Quotas::new(deps.limits),
             policies: Policies::default(),
+            logs: Logs::default(),
+            metrics: deps.metrics,
             cx: deps.cx,
             db: deps.db,
             store: deps.store,

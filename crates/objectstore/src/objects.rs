@@ -14,11 +14,12 @@ use crate::customer::{CustomerKey, given_key, show_encryption};
 use crate::fault::{self, error};
 use crate::intake::{self, Taken};
 use crate::lock::{self, asked_lock};
+use crate::logging::{Deletion, Noted};
 use crate::offered::asked;
 use crate::record::{Bucket, Checksum, Head, Lock, Manifest, Meta, Object, Rest};
 use crate::sums::{Algorithm, Claimed};
 use crate::versions::Wanted;
-use crate::{ObjectStore, keys, offered, quotas, tagging, versions};
+use crate::{ObjectStore, keys, offered, quotas, tagging, versions, website};
 
 /// Of user metadata, in bytes. Source: S3 User Guide, "Working with object metadata".
 pub const USER_META_MAX: usize = 2048;
@@ -51,7 +52,7 @@ macro_rules! meta {
             content_encoding: input.content_encoding.as_deref().and_then(crate::objects::without_chunked),
             content_language: input.content_language.clone(),
             expires: input.expires.as_ref().map(crate::conditions::seconds),
-            website_redirect_location: None,
+            website_redirect_location: input.website_redirect_location.clone(),
             user: input.metadata.clone().unwrap_or_default().into_iter().collect(),
             tags: crate::tagging::of_header(input.tagging.as_deref())?,
         }
@@ -70,8 +71,9 @@ pub fn without_chunked(encoding: &str) -> Option<String> {
 }
 
 /// # Errors
-/// `MetadataTooLarge`.
+/// `MetadataTooLarge`, `InvalidRedirectLocation`.
 pub fn check_meta(meta: &Meta) -> S3Result<()> {
+    website::check_location(meta.website_redirect_location.as_deref())?;
     let size: usize = meta.user.iter().map(|(name, value)| name.len() + value.len()).sum();
     if size > USER_META_MAX {
         return Err(error(
@@ -382,7 +384,7 @@ impl ObjectStore {
         request: S3Request<dto::DeleteObjectsInput>,
         decided: Decided,
     ) -> S3Result<S3Response<dto::DeleteObjectsOutput>> {
-        let input = request.input;
+        let (input, noted) = (request.input, request.extensions.get::<Noted>());
         let bucket = decided.bucket()?;
         if input.delete.objects.len() > 1000 || input.delete.objects.is_empty() {
             return Err(error(S3ErrorCode::MalformedXML, "A request deletes one to a thousand objects."));
@@ -410,6 +412,10 @@ impl ObjectStore {
         });
         // All at once: they share a sync of the disk.
         for (key, version_id, done) in futures_util::future::join_all(pending).await {
+            if let Some(noted) = noted {
+                let error = done.as_ref().err().map(|error| error.code().as_str().to_owned());
+                noted.deleted(Deletion { key: key.clone(), version: version_id.clone(), error });
+            }
             match done {
                 Ok(done) => deleted.push(dto::DeletedObject {
                     key: Some(key),

@@ -15,7 +15,6 @@ pub struct Asked<'a> {
     /// A key of a key manager.
     pub manager_key: bool,
     pub storage_class: Option<&'a str>,
-    pub redirection: bool,
 }
 
 /// Takes that out of an input of PutObject, CopyObject or CreateMultipartUpload.
@@ -34,7 +33,6 @@ macro_rules! asked {
             encryption: input.server_side_encryption.as_ref().map(s3s::dto::ServerSideEncryption::as_str),
             manager_key: input.ssekms_key_id.is_some() || input.ssekms_encryption_context.is_some(),
             storage_class: input.storage_class.as_ref().map(s3s::dto::StorageClass::as_str),
-            redirection: input.website_redirect_location.is_some(),
         }
     }};
 }
@@ -47,9 +45,6 @@ pub fn check(asked: &Asked<'_>) -> S3Result<()> {
     check_acl(asked.acl)?;
     if asked.grants {
         return Err(error(S3ErrorCode::AccessControlListNotSupported, "The bucket does not allow ACLs"));
-    }
-    if asked.redirection {
-        return missing("Website redirection");
     }
     match asked.encryption {
         Some("aws:kms" | "aws:kms:dsse") => return missing("Encryption with a key of a key manager"),

@@ -150,6 +150,13 @@ pub const KEYS: &[Key] = &[
     ),
     key(
         "objectstore",
+        "website_domain",
+        "",
+        "Domain below which each bucket that is a website is answered to browsers (website.example.org:\n\
+         bucket.website.example.org). Neither may lie below `domain`, nor that below it. Without it, no website is served.",
+    ),
+    key(
+        "objectstore",
         "tls",
         "true",
         "Whether S3 is served over TLS. Without it, on a loopback address only, for a proxy on this machine; public_url says what\n\

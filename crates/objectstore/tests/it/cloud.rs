@@ -23,6 +23,9 @@ use crate::client::Client;
 /// Below which buckets have names.
 pub const DOMAIN: &str = "s3.test";
 
+/// Below which websites are.
+pub const SITES: &str = "site.test";
+
 /// Who has which key: `<role>-<project>`, with the role and those that it implies.
 #[derive(Default)]
 pub struct TestKeys {
@@ -141,8 +144,13 @@ impl Cloud {
             limits: keys.clone(),
             tokens: keys.clone(),
             master,
+            metrics: Metrics::default(),
         };
-        let settings = Settings { domain: Some(DOMAIN.to_owned()), ..Settings::default() };
+        let settings = Settings {
+            domain: Some(DOMAIN.to_owned()),
+            website_domain: Some(SITES.to_owned()),
+            ..Settings::default()
+        };
         let service = ObjectStore::new(deps, settings).unwrap();
         let anywhere = "127.0.0.1:0".parse().unwrap();
         let listener =
