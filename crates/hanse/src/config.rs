@@ -13,6 +13,7 @@ use ipnet::IpNet;
 use serde::Deserialize;
 
 use self::keys::{KEYS, Key};
+use crate::webhooks::Webhook;
 
 /// Where the file is looked for unless `--config` names another.
 pub const DEFAULT_PATH: &str = "/etc/hanse/hanse.toml";
@@ -189,6 +190,7 @@ pub struct ObjectStore {
     pub public_url: String,
     pub domain: Option<String>,
     pub website_domain: Option<String>,
+    pub webhooks: Vec<Webhook>,
     pub tls: bool,
     pub connections: usize,
     pub directory: Option<PathBuf>,
@@ -238,7 +240,7 @@ defaults! {
     Hypervisor "hypervisor" { driver, accelerator }
     Compute "compute" { cpu_allocation_ratio }
     Network "network" { public_cidr }
-    ObjectStore "objectstore" { listen, public_url, tls, connections } [without domain, website_domain, directory]
+    ObjectStore "objectstore" { listen, public_url, webhooks, tls, connections } [without domain, website_domain, directory]
     Log "log" { level, total_mib }
 }
 
@@ -268,6 +270,7 @@ impl ObjectStore {
         if self.directory.as_ref().is_some_and(|path| !path.is_absolute()) {
             return wrong("objectstore.directory must be an absolute path");
         }
+        self.webhooks.iter().try_for_each(Webhook::check)?;
         hanse_objectstore::check_domains(self.domain.as_deref(), self.website_domain.as_deref()).map_err(
             |error| {
                 let names = "objectstore.domain, objectstore.website_domain";

@@ -26,6 +26,7 @@ use crate::health;
 use crate::orphans::Owners;
 use crate::ports::{IdentityService, ImageService, NetworkService, NodeStore, ServerService, VolumeService};
 use crate::process::Errand;
+use crate::webhooks::Webhook;
 
 /// The tables of everything, in the order in which they may refer to each other.
 pub const MIGRATIONS: &[Migrations] = &[
@@ -95,7 +96,7 @@ pub fn control_plane(
         .fold(health::routes(db.clone(), metrics.clone()), |router, service| mount(router, service, &api));
     let reconcilers = all.into_iter().flat_map(|service| service.reconcilers).collect();
     let runner = Runner::new(db.clone(), cx, reconcilers, crash);
-    let object_store = object_store(cx, config, db, keys, metrics, identity);
+    let object_store = object_store(cx, config, db, keys, metrics, identity)?;
     Ok(ControlPlane { hub, runner, router, object_store })
 }
 
@@ -106,16 +107,18 @@ fn object_store(
     keys: &Keys,
     metrics: &Metrics,
     identity: Identity,
-) -> ObjectStoreOn {
+) -> Result<ObjectStoreOn> {
     let settings = hanse_objectstore::Settings {
         region: config.api.region.clone(),
         domain: config.objectstore.domain.clone(),
         website_domain: config.objectstore.website_domain.clone(),
+        webhooks: config.objectstore.webhooks.iter().map(Webhook::open).collect::<Result<_>>()?,
         ..hanse_objectstore::Settings::default()
     };
+    hanse_objectstore::check_webhooks(&settings.webhooks)?;
     let (cx, db, master, metrics) = (cx.clone(), db.clone(), keys.master.clone(), metrics.clone());
     let of_identity = Arc::new(IdentityService(identity));
-    Box::new(move |store| {
+    Ok(Box::new(move |store| {
         let deps = hanse_objectstore::Deps {
             cx: cx.clone(),
             db: db.clone(),
@@ -127,7 +130,7 @@ fn object_store(
             metrics: metrics.clone(),
         };
         ObjectStore::new(deps, settings.clone())
-    })
+    }))
 }
 
 /// All services of this cloud, and what they share.

@@ -136,7 +136,8 @@ pub fn verb(operation: &str) -> Option<(Verb, For)> {
         | "GetBucketPolicyStatus"
         | "GetPublicAccessBlock"
         | "GetBucketWebsite"
-        | "GetBucketLogging" => (SHOW_BUCKET, For::Owner),
+        | "GetBucketLogging"
+        | "GetBucketNotificationConfiguration" => (SHOW_BUCKET, For::Owner),
         "GetBucketPolicy" => (SHOW_BUCKET, For::OwnerAlways),
         "PutBucketPolicy" | "DeleteBucketPolicy" => (UPDATE_BUCKET, For::OwnerAlways),
         "PutBucketVersioning"
@@ -155,7 +156,8 @@ pub fn verb(operation: &str) -> Option<(Verb, For)> {
         | "DeletePublicAccessBlock"
         | "PutBucketWebsite"
         | "DeleteBucketWebsite"
-        | "PutBucketLogging" => (UPDATE_BUCKET, For::Owner),
+        | "PutBucketLogging"
+        | "PutBucketNotificationConfiguration" => (UPDATE_BUCKET, For::Owner),
         "GetObject"
         | "HeadObject"
         | "GetObjectTagging"

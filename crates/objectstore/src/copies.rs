@@ -14,6 +14,7 @@ use crate::conditions::{Conditions, time};
 use crate::customer::{self, given_key, show_encryption};
 use crate::fault::error;
 use crate::lock::asked_lock;
+use crate::notifications::Cause;
 use crate::objects::{Put, check_meta, etag, meta, no_such_key, put, show_checksum};
 use crate::offered::{self, asked};
 use crate::record::{Bucket, Head, Meta, Object, Rest};
@@ -103,7 +104,7 @@ impl ObjectStore {
             if_none_match: condition(&request.headers, header::IF_NONE_MATCH)?,
             ..Conditions::default()
         };
-        let (now, chance, key) = (decided.asker.cx.now(), versions::chance(&decided.asker.cx), input.key);
+        let (now, origin, key) = (decided.asker.cx.now(), self.origin(&decided, Cause::Copy), input.key);
         let proof = customer.as_ref().map(|customer| customer.proof(&decided)).transpose()?;
         let from_key = self.wrapping(&decided, &source.project_id, source_customer.as_ref()).await?;
         let to_key = self.wrapping(&decided, &decided.project_id, customer.as_ref()).await?;
@@ -156,7 +157,7 @@ impl ObjectStore {
                     head: Head { modified_at: now, etag, ..head },
                     rest: Rest { meta, pieces, customer: proof, lock, manifest, ..rest },
                 };
-                match put(change, &bucket, &key, &mut object, &found.payloads, &onto, &chance)? {
+                match put(change, &bucket, &key, &mut object, &found.payloads, &onto, &origin)? {
                     Put::Done => Ok(Ok((object, from))),
                     other => Ok(Err(other)),
                 }

@@ -20,6 +20,7 @@ mod lists;
 mod lock;
 mod logging;
 mod multipart;
+mod notifications;
 mod objects;
 mod offered;
 mod outgoing;
@@ -50,10 +51,12 @@ use hanse_web::{CatalogEntry, Metrics};
 
 use crate::crypt::ProjectKeys;
 use crate::logging::Logs;
+use crate::notifications::Notifications;
 use crate::policies::Policies;
 use crate::quotas::Quotas;
 use crate::record::Bucket;
 
+pub use notifications::{Webhook, check_webhooks};
 pub use verbs::VERBS;
 
 /// The catalog's lines: `s3` as SCS-0123 names it, what its next version calls it, and Swift. They stand below an address of
@@ -86,6 +89,8 @@ pub struct Settings {
     pub domain: Option<String>,
     /// Below which each bucket that is a website is one. Without it, none is served.
     pub website_domain: Option<String>,
+    /// Where notifications may be sent.
+    pub webhooks: Vec<Webhook>,
     /// The longest silence within a request's body.
     pub silence: Duration,
     /// How many buckets a project may have, unless it has a limit of its own. Source: S3 User Guide, "Bucket quotas".
@@ -98,6 +103,7 @@ impl Default for Settings {
             region: "regionone".to_owned(),
             domain: None,
             website_domain: None,
+            webhooks: Vec::new(),
             silence: Duration::from_secs(30),
             buckets: 1000,
         }
@@ -119,6 +125,7 @@ struct Inner {
     quotas: Quotas,
     policies: Policies,
     logs: Logs,
+    notifications: Arc<Notifications>,
     metrics: Metrics,
     settings: Settings,
 }
@@ -163,15 +170,17 @@ pub fn region(name: &str) -> String {
 
 impl ObjectStore {
     /// # Errors
-    /// 400 if a domain is none.
+    /// 400 if a domain is none, or a webhook.
     pub fn new(deps: Deps, mut settings: Settings) -> Result<ObjectStore> {
         check_domains(settings.domain.as_deref(), settings.website_domain.as_deref())?;
+        check_webhooks(&settings.webhooks)?;
         settings.region = region(&settings.region);
         Ok(ObjectStore(Arc::new(Inner {
             projects: ProjectKeys::new(deps.store.clone(), deps.master.clone()),
             quotas: Quotas::new(deps.limits),
             policies: Policies::default(),
             logs: Logs::default(),
+            notifications: Arc::default(),
             metrics: deps.metrics,
             cx: deps.cx,
             db: deps.db,

@@ -15,6 +15,7 @@ use crate::fault::{self, error};
 use crate::intake::{self, Taken};
 use crate::lock::{self, asked_lock};
 use crate::logging::{Deletion, Noted};
+use crate::notifications::{self, Cause, Origin};
 use crate::offered::asked;
 use crate::record::{Bucket, Checksum, Head, Lock, Manifest, Meta, Object, Rest};
 use crate::sums::{Algorithm, Claimed};
@@ -125,7 +126,7 @@ pub enum Put {
     Refused(S3Error),
 }
 
-/// Puts an object in the place of what is there, in a transaction; `chance` is for the id of its version.
+/// Puts an object in the place of what is there, in a transaction.
 ///
 /// # Errors
 /// Internal if the store cannot be read.
@@ -136,7 +137,7 @@ pub fn put(
     object: &mut Object,
     payloads: &[PayloadId],
     conditions: &Conditions,
-    chance: &str,
+    origin: &Origin,
 ) -> Result<Put> {
     let Some(bucket) = current(change, bucket)? else { return Ok(Put::NoBucket) };
     object.rest.lock = match lock::of_new(&bucket, object.rest.lock, object.head.modified_at) {
@@ -157,9 +158,10 @@ pub fn put(
     }
     let now = object.head.modified_at;
     (object.head.modified_at, object.head.version) =
-        versions::make_room(change, &bucket, key, old, now, chance)?;
+        versions::make_room(change, &bucket, key, old, now, &origin.chance)?;
     quotas::count(change, &bucket, 1, i128::from(object.head.size))?;
     change.put(&place, object.encode()?, payloads)?;
+    notifications::changed(change, &bucket, key, &object.head, object.head.modified_at, origin)?;
     Ok(Put::Done)
 }
 
@@ -212,6 +214,7 @@ pub struct Incoming {
     pub customer: Option<CustomerKey>,
     pub lock: Lock,
     pub manifest: Option<Manifest>,
+    pub cause: Cause,
 }
 
 impl ObjectStore {
@@ -276,12 +279,12 @@ impl ObjectStore {
                 manifest: incoming.manifest,
             },
         };
-        let (key, conditions, chance) =
-            (incoming.key, incoming.conditions, versions::chance(&decided.asker.cx));
+        let (key, conditions, origin) =
+            (incoming.key, incoming.conditions, self.origin(decided, incoming.cause));
         let (mut object, staged) = (object, taken.staged);
         let put = move |change: &mut Change<'_>| {
             let payloads: Vec<PayloadId> = staged.map(|staged| change.attach(staged)).into_iter().collect();
-            let done = put(change, &bucket, &key, &mut object, &payloads, &conditions, &chance)?;
+            let done = put(change, &bucket, &key, &mut object, &payloads, &conditions, &origin)?;
             Ok((done, object))
         };
         let (done, object) = self.add(decided, put).await?;
@@ -299,7 +302,8 @@ impl ObjectStore {
         let customer = given_key!(&input).read(&decided)?;
         let lock = asked_lock!(&input, decided.asker.cx.now())?;
         let mut headers = request.headers;
-        if request.method == http::Method::POST {
+        let is_form = request.method == http::Method::POST;
+        if is_form {
             claims_of_form(&input, &mut headers);
             let bucket = decided.bucket()?;
             if bucket.policy.is_some() {
@@ -323,6 +327,7 @@ impl ObjectStore {
             customer: customer.clone(),
             lock,
             manifest: None,
+            cause: if is_form { Cause::Post } else { Cause::Put },
         };
         let object = self.put(&decided, incoming).await?;
         let mut output = dto::PutObjectOutput {

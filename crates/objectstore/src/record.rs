@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::keys;
 use crate::logging::Logging;
+use crate::notifications;
 use crate::ports::Quota;
 use crate::website::Website;
 
@@ -42,6 +43,8 @@ pub struct Bucket {
     pub website: Option<Website>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub logging: Option<Logging>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notifications: Vec<notifications::Rule>,
 }
 
 /// What of a bucket nobody shall be able to open to the public. The only lists of access rights are those of Swift.
@@ -242,6 +245,7 @@ impl Bucket {
             swift: Swift::default(),
             website: None,
             logging: None,
+            notifications: Vec::new(),
         }
     }
 

@@ -68,7 +68,11 @@ impl ObjectStore {
         let service = Arc::new(self.s3());
         let (keeper, ended) = (self.clone(), stop.clone());
         let keeping = tokio::spawn(async move {
-            tokio::join!(keeper.keep_expiring(&ended), keeper.keep_delivering_logs(&ended));
+            tokio::join!(
+                keeper.keep_expiring(&ended),
+                keeper.keep_delivering_logs(&ended),
+                keeper.keep_notifying(&ended)
+            );
             keeper
         });
         let is_tls = listener.is_tls();

@@ -79,6 +79,8 @@ operations! {
     delete_bucket_website(r: DeleteBucketWebsiteInput, d) -> DeleteBucketWebsiteOutput { delete_website(d) await }
     get_bucket_logging(r: GetBucketLoggingInput, d) -> GetBucketLoggingOutput { show_logging(&d) }
     put_bucket_logging(r: PutBucketLoggingInput, d) -> PutBucketLoggingOutput { put_logging(r.input, d) await }
+    get_bucket_notification_configuration(r: GetBucketNotificationConfigurationInput, d) -> GetBucketNotificationConfigurationOutput { show_notifications(&d) }
+    put_bucket_notification_configuration(r: PutBucketNotificationConfigurationInput, d) -> PutBucketNotificationConfigurationOutput { put_notifications(r.input, d) await }
     list_objects(r: ListObjectsInput, d) -> ListObjectsOutput { list_v1(r.input, &d) }
     list_objects_v2(r: ListObjectsV2Input, d) -> ListObjectsV2Output { list_v2(r.input, &d) }
     list_object_versions(r: ListObjectVersionsInput, d) -> ListObjectVersionsOutput { list_versions(r.input, &d) }
@@ -239,7 +241,6 @@ mod tests {
         "get_bucket_inventory_configuration",
         "get_bucket_metadata_table_configuration",
         "get_bucket_metrics_configuration",
-        "get_bucket_notification_configuration",
         "get_bucket_replication",
         "get_bucket_request_payment",
         "get_object_torrent",
@@ -253,7 +254,6 @@ mod tests {
         "put_bucket_intelligent_tiering_configuration",
         "put_bucket_inventory_configuration",
         "put_bucket_metrics_configuration",
-        "put_bucket_notification_configuration",
         "put_bucket_replication",
         "put_bucket_request_payment",
         "restore_object",

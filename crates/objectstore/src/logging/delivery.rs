@@ -21,6 +21,7 @@ use crate::ObjectStore;
 use crate::access::{Asker, Decided};
 use crate::conditions::Conditions;
 use crate::fault;
+use crate::notifications::Cause;
 use crate::objects::Incoming;
 use crate::record::{Lock, Meta};
 use crate::verbs::PUT_OBJECT;
@@ -186,6 +187,7 @@ impl ObjectStore {
             customer: None,
             lock: Lock::default(),
             manifest: None,
+            cause: Cause::Put,
         };
         let put = self.put(&decided, incoming).await;
         put.map(|_| ()).map_err(|error| fault::internal(&error))

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ObjectStore;
 use crate::access::{Asker, Decided};
+use crate::buckets::check_name;
 use crate::fault::{self, error};
 use crate::policy::Principal;
 use crate::record::Bucket;
@@ -170,7 +171,9 @@ impl ObjectStore {
         }
         let format = read_format(wanted.target_object_key_format)?;
         let target = self.find_bucket(&wanted.target_bucket).map_err(|error| fault::of(&error))?;
-        let target = target.filter(|target| target.project_id == decided.project_id).ok_or_else(no_target)?;
+        let is_own =
+            |target: &Bucket| target.project_id == decided.project_id && check_name(&target.name).is_ok();
+        let target = target.filter(is_own).ok_or_else(no_target)?;
         let named = Some((prefix.as_str(), None));
         self.may(&decided.asker, &target, "PutObject", named, None).map_err(|_| no_target())?;
         let logging = Logging { target: target.name, prefix, format };

@@ -11,6 +11,7 @@ use super::reply::{Done, Refused, empty, http_date, refused, set};
 use super::{check_length, manifest, meta};
 use crate::conditions::Conditions;
 use crate::intake::PUT_MAX;
+use crate::notifications::Cause;
 use crate::objects::{Incoming, check_meta};
 use crate::record::{Lock, Meta, Object};
 use crate::verbs::{DELETE_OBJECT, PUT_OBJECT};
@@ -70,6 +71,7 @@ impl Session<'_> {
             customer: None,
             lock: Lock::default(),
             manifest: self.dynamic()?,
+            cause: Cause::Put,
         };
         let object = self.store.put(&decided, incoming).await?;
         Ok(created(&object, &object.head.etag))

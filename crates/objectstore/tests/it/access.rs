@@ -40,6 +40,8 @@ const CALLS: &[(&str, &str, [u16; 2])] = &[
     ("DELETE", "/bucket?lifecycle", [204, 403]),
     ("GET", "/bucket?logging", [200, 200]),
     ("PUT", "/bucket?logging", [400, 403]),
+    ("GET", "/bucket?notification", [200, 200]),
+    ("PUT", "/bucket?notification", [400, 403]),
     ("GET", "/bucket?website", [404, 404]),
     ("PUT", "/bucket?website", [400, 403]),
     ("DELETE", "/bucket?website", [204, 403]),

@@ -10,6 +10,7 @@ mod lists;
 mod lock;
 mod logging;
 mod multipart;
+mod notifications;
 mod objects;
 mod policies;
 mod quotas;
