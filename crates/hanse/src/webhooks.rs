@@ -94,6 +94,17 @@ mod tests {
     use crate::config::Config;
 
     #[test]
+    fn the_authorities_of_the_system_can_be_used() {
+        let cx = hanse_core::Cx::system();
+        let text = "[[objectstore.webhooks]]\nname = \"a\"\nurl = \"https://h/\"";
+        let configured = Config::parse(text).unwrap().objectstore.webhooks.remove(0);
+        match configured.open() {
+            Ok(opened) => hanse_objectstore::check_webhooks(&cx, &[opened]).unwrap(),
+            Err(error) => assert!(error.message().contains("ca_file"), "{error}"),
+        }
+    }
+
+    #[test]
     fn webhooks_are_read_with_their_files() {
         let place = tempfile::tempdir().unwrap();
         let path = |name: &str| place.path().join(name);

@@ -115,7 +115,7 @@ fn object_store(
         webhooks: config.objectstore.webhooks.iter().map(Webhook::open).collect::<Result<_>>()?,
         ..hanse_objectstore::Settings::default()
     };
-    hanse_objectstore::check_webhooks(&settings.webhooks)?;
+    hanse_objectstore::check_webhooks(cx, &settings.webhooks)?;
     let (cx, db, master, metrics) = (cx.clone(), db.clone(), keys.master.clone(), metrics.clone());
     let of_identity = Arc::new(IdentityService(identity));
     Ok(Box::new(move |store| {

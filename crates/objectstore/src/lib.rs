@@ -91,6 +91,8 @@ pub struct Settings {
     pub website_domain: Option<String>,
     /// Where notifications may be sent.
     pub webhooks: Vec<Webhook>,
+    /// How many events of a bucket wait for one webhook.
+    pub events: u64,
     /// The longest silence within a request's body.
     pub silence: Duration,
     /// How many buckets a project may have, unless it has a limit of its own. Source: S3 User Guide, "Bucket quotas".
@@ -104,6 +106,7 @@ impl Default for Settings {
             domain: None,
             website_domain: None,
             webhooks: Vec::new(),
+            events: 100_000,
             silence: Duration::from_secs(30),
             buckets: 1000,
         }
@@ -173,14 +176,14 @@ impl ObjectStore {
     /// 400 if a domain is none, or a webhook.
     pub fn new(deps: Deps, mut settings: Settings) -> Result<ObjectStore> {
         check_domains(settings.domain.as_deref(), settings.website_domain.as_deref())?;
-        check_webhooks(&settings.webhooks)?;
+        check_webhooks(&deps.cx, &settings.webhooks)?;
         settings.region = region(&settings.region);
         Ok(ObjectStore(Arc::new(Inner {
             projects: ProjectKeys::new(deps.store.clone(), deps.master.clone()),
             quotas: Quotas::new(deps.limits),
             policies: Policies::default(),
             logs: Logs::default(),
-            notifications: Arc::default(),
+            notifications: Arc::new(Notifications::new(settings.events)),
             metrics: deps.metrics,
             cx: deps.cx,
             db: deps.db,

@@ -14,9 +14,6 @@ use crate::access::{Asker, Decided};
 use crate::record::{self, Bucket, Head};
 use crate::{ObjectStore, keys, query, versions};
 
-/// So many events of a bucket wait for one webhook; further ones are lost, and counted. The oldest are kept, since the receiver
-/// has to learn of them first.
-const WAITING_MAX: u64 = 100_000;
 /// Who ends objects by the rules of the lifecycle. Source: S3 User Guide, "Event message structure", of lifecycle events.
 const LIFECYCLE: &str = "s3.amazonaws.com";
 const NOBODY: &str = "Anonymous";
@@ -50,8 +47,10 @@ impl Cause {
 }
 
 /// What senders and transactions share.
-#[derive(Default)]
 pub struct Notifications {
+    /// So many events of a bucket wait for one webhook; further ones are lost, and counted. The oldest are kept, since the
+    /// receiver has to learn of them first.
+    waiting_max: u64,
     /// Whether the transaction that runs has written an event down. There is one at a time.
     has_told: AtomicBool,
     pub(super) wake: Notify,
@@ -68,6 +67,13 @@ pub struct Origin {
     source: String,
     request_id: String,
     shared: Arc<Notifications>,
+}
+
+impl Notifications {
+    pub fn new(waiting_max: u64) -> Notifications {
+        let (has_told, lost) = (AtomicBool::new(false), AtomicU64::new(0));
+        Notifications { waiting_max, has_told, wake: Notify::new(), lost }
+    }
 }
 
 impl ObjectStore {
@@ -202,7 +208,7 @@ fn tell(
     let waiting = keys::events(&rule.webhook, &bucket.id);
     let oldest = change.scan_prefix(&waiting)?.next().transpose()?;
     let oldest = oldest.and_then(|(key, _)| keys::number_of_event(&key));
-    if oldest.is_some_and(|oldest| queue.last.saturating_sub(oldest) >= WAITING_MAX) {
+    if oldest.is_some_and(|oldest| queue.last.saturating_sub(oldest) + 1 >= origin.shared.waiting_max) {
         origin.shared.lost.fetch_add(1, Relaxed);
         return Ok(());
     }

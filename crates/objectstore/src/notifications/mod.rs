@@ -10,7 +10,7 @@ mod events;
 mod post;
 mod sender;
 
-use hanse_core::{Error, Result};
+use hanse_core::{Cx, Error, Result};
 use s3s::dto;
 use s3s::{S3Error, S3ErrorCode, S3Response, S3Result};
 use serde::{Deserialize, Serialize};
@@ -20,6 +20,7 @@ use crate::access::Decided;
 use crate::fault::error;
 
 pub(crate) use events::{Cause, Notifications, Origin, changed, forget, removed};
+use post::Poster;
 pub use post::Webhook;
 
 /// Source: S3 User Guide, "Amazon Simple Storage Service endpoints and quotas": event notifications of a bucket.
@@ -132,7 +133,7 @@ fn show(rule: &Rule) -> dto::TopicConfiguration {
         .into_iter()
         .flatten()
         .collect();
-    let filter = (!rules.is_empty()).then(|| dto::NotificationConfigurationFilter {
+    let filter = (!rules.is_empty()).then_some(dto::NotificationConfigurationFilter {
         key: Some(dto::S3KeyFilter { filter_rules: Some(rules) }),
     });
     dto::TopicConfiguration {
@@ -146,10 +147,10 @@ fn show(rule: &Rule) -> dto::TopicConfiguration {
 /// Whether webhooks can be used, each by its own name.
 ///
 /// # Errors
-/// 400 that says what is wrong.
-pub fn check_webhooks(webhooks: &[Webhook]) -> Result<()> {
+/// 400 that says what is wrong; internal if authorities are none.
+pub fn check_webhooks(cx: &Cx, webhooks: &[Webhook]) -> Result<()> {
     for (index, webhook) in webhooks.iter().enumerate() {
-        webhook.check()?;
+        Poster::new(cx, webhook)?;
         if webhooks.iter().take(index).any(|other| other.name == webhook.name) {
             return Err(Error::bad_request(format!("there are two webhooks '{}'", webhook.name)));
         }

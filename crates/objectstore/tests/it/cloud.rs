@@ -26,6 +26,9 @@ pub const DOMAIN: &str = "s3.test";
 /// Below which websites are.
 pub const SITES: &str = "site.test";
 
+/// So many events of a bucket wait for a webhook.
+pub const WAITING: u64 = 20;
+
 /// Who has which key: `<role>-<project>`, with the role and those that it implies.
 #[derive(Default)]
 pub struct TestKeys {
@@ -158,6 +161,7 @@ impl Cloud {
             domain: Some(DOMAIN.to_owned()),
             website_domain: Some(SITES.to_owned()),
             webhooks: webhooks.clone(),
+            events: WAITING,
             ..Settings::default()
         };
         let service = ObjectStore::new(deps, settings).unwrap();

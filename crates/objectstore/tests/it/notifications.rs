@@ -18,7 +18,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::client::{Answer, Client, Request, hex};
-use crate::cloud::Cloud;
+use crate::cloud::{Cloud, WAITING};
 
 const SECRET: &str = "a secret of sixteen and more";
 
@@ -117,6 +117,21 @@ impl Receiver {
             .iter()
             .map(|record| (text(&record["eventName"]), text(&record["s3"]["object"]["key"])))
             .collect()
+    }
+}
+
+impl Receiver {
+    /// The keys of all messages until the last one is about this.
+    async fn told_until(&self, last: &str) -> Vec<String> {
+        for _ in 0..600 {
+            let seen = self.seen.lock().unwrap().len();
+            let keys: Vec<String> = self.told(seen).await.into_iter().map(|(_, key)| key).collect();
+            if keys.last().is_some_and(|key| key == last) {
+                return keys;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("{last} is not told");
     }
 }
 
@@ -328,15 +343,8 @@ async fn redirections_are_not_followed_and_refusals_do_not_hold_up_the_rest() {
     receiver.messages(before + 3).await;
     receiver.status.store(200, Relaxed);
     client.put("/bucket/b", b"").await.expect(200);
-    for _ in 0..600 {
-        let seen = receiver.seen.lock().unwrap().len();
-        if receiver.told(seen).await.last().unwrap().1 == "b" {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    receiver.told_until("b").await;
     let seen = receiver.messages(1).await;
-    assert_eq!(receiver.told(seen.len()).await.last().unwrap().1, "b");
     assert!(seen.iter().all(|seen| seen.target == "/hook?x=y"));
 }
 
@@ -352,16 +360,30 @@ async fn what_nobody_takes_for_three_days_is_given_up() {
     cloud.clock.advance(Duration::from_secs(73 * 3600));
     receiver.status.store(200, Relaxed);
     client.put("/bucket/new", b"").await.expect(200);
-    for _ in 0..600 {
-        let seen = receiver.seen.lock().unwrap().len();
-        if receiver.told(seen).await.last().unwrap().1 == "new" {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    let seen = receiver.seen.lock().unwrap().len();
-    assert_eq!(receiver.told(seen).await.last().unwrap().1, "new");
+    receiver.told_until("new").await;
     assert!(cloud.metrics.render().contains("hanse_lost_total{kind=\"notifications\"} 1"));
+}
+
+#[tokio::test]
+async fn of_too_many_events_the_newest_are_lost_and_counted() {
+    let receiver = Receiver::start().await;
+    let cloud = Cloud::with_webhooks(vec![receiver.webhook("hook")]).await;
+    receiver.status.store(503, Relaxed);
+    let client = cloud.member("bucket").await;
+    configure(&client, &topic("hook", &["ObjectCreated:*"], "")).await.expect(200);
+    for number in 0..WAITING + 3 {
+        client.put(&format!("/bucket/{number:02}"), b"").await.expect(200);
+    }
+    receiver.messages(1).await;
+    receiver.status.store(200, Relaxed);
+    let mut keys = receiver.told_until(&format!("{:02}", WAITING - 1)).await;
+    // The first was tried more than once.
+    keys.dedup();
+    assert_eq!(keys, (0..WAITING).map(|number| format!("{number:02}")).collect::<Vec<_>>());
+    // Now there is room again.
+    client.put("/bucket/later", b"").await.expect(200);
+    assert!(receiver.told_until("later").await.iter().all(|key| key != "20"));
+    assert!(cloud.metrics.render().contains("hanse_lost_total{kind=\"notifications\"} 3"));
 }
 
 #[tokio::test]
