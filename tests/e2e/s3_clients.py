@@ -1,7 +1,7 @@
 """What the stock Python clients of S3 do with the cloud. Arguments: the endpoint, the CA's certificate, the access key, the
 region, the name of a function below and what that wants to know. The secret key is read from standard input, the first line of it.
 """
-import datetime, hashlib, http.client, io, json, os, random, socket, ssl, sys, tempfile, urllib.parse
+import datetime, hashlib, http.client, http.server, io, json, os, queue, random, socket, ssl, sys, tempfile, threading, urllib.parse
 
 import boto3
 import urllib3
@@ -116,8 +116,8 @@ def objects():
 
     # What is not there yet says so.
     assert refused("MalformedPolicy", s3.put_bucket_policy, Bucket="boto", Policy="{}") == 400
-    assert refused("NotImplemented", s3.put_bucket_website, Bucket="boto",
-                   WebsiteConfiguration={"IndexDocument": {"Suffix": "index.html"}}) == 501
+    assert refused("NotImplemented", s3.put_bucket_request_payment, Bucket="boto",
+                   RequestPaymentConfiguration={"Payer": "Requester"}) == 501
 
 
 def versions():
@@ -278,6 +278,63 @@ def managed():
         raise AssertionError("whoever has no key lists keys")
     except ClientError as error:
         assert error.response["Error"]["Code"] == "InvalidSignatureException", error
+
+
+def around():
+    """A website, an event for a webhook, and a log that is delivered later."""
+    known = socket.getaddrinfo
+    socket.getaddrinfo = lambda host, *more: known("127.0.0.1" if host.endswith("web.example.org") else host, *more)
+    told = queue.Queue()
+
+    class Hook(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            told.put((self.path, json.loads(self.rfile.read(int(self.headers["content-length"])))))
+            self.send_response(204)
+            self.end_headers()
+
+    hook = http.server.HTTPServer(("127.0.0.1", 9009), Hook)
+    threading.Thread(target=hook.serve_forever, daemon=True).start()
+    s3 = client()
+    for bucket in ["site", "logs"]:
+        s3.create_bucket(Bucket=bucket)
+    s3.put_bucket_logging(Bucket="site", BucketLoggingStatus={
+        "LoggingEnabled": {"TargetBucket": "logs", "TargetPrefix": "site/"}})
+    assert s3.get_bucket_logging(Bucket="site")["LoggingEnabled"]["TargetBucket"] == "logs"
+    topic = {"Id": "in", "TopicArn": "arn:aws:sns:regionone::hook", "Events": ["s3:ObjectCreated:*"],
+             "Filter": {"Key": {"FilterRules": [{"Name": "prefix", "Value": "in/"}]}}}
+    refused("InvalidArgument", s3.put_bucket_notification_configuration, Bucket="site",
+            NotificationConfiguration={"TopicConfigurations": [{**topic, "TopicArn": "arn:aws:sns:regionone::none"}]})
+    s3.put_bucket_notification_configuration(Bucket="site", NotificationConfiguration={"TopicConfigurations": [topic]})
+    assert s3.get_bucket_notification_configuration(Bucket="site")["TopicConfigurations"] == [topic]
+    s3.put_object(Bucket="site", Key="out", Body=b"x")
+    s3.put_object(Bucket="site", Key="in/a b", Body=b"hello")
+    path, message = told.get(timeout=60)
+    record = message["Records"][0]
+    assert (path, record["eventName"], record["s3"]["object"]["key"]) == ("/hook", "ObjectCreated:Put", "in/a+b"), message
+
+    s3.put_bucket_website(Bucket="site", WebsiteConfiguration={
+        "IndexDocument": {"Suffix": "index.html"}, "ErrorDocument": {"Key": "error.html"}})
+    assert s3.get_bucket_website(Bucket="site")["ErrorDocument"] == {"Key": "error.html"}
+    s3.put_object(Bucket="site", Key="index.html", Body=b"home", ContentType="text/html")
+    s3.put_object(Bucket="site", Key="error.html", Body=b"oops", ContentType="text/html")
+    site = "https://site.web.example.org:8444"
+    assert ask("GET", f"{site}/")[0] == 403
+    s3.delete_public_access_block(Bucket="site")
+    allow = {"Effect": "Allow", "Principal": "*", "Action": ["s3:GetObject", "s3:ListBucket"],
+             "Resource": ["arn:aws:s3:::site", "arn:aws:s3:::site/*"]}
+    s3.put_bucket_policy(Bucket="site", Policy=json.dumps({"Version": "2012-10-17", "Statement": [allow]}))
+    assert ask("GET", f"{site}/") == (200, b"home")
+    assert ask("GET", f"{site}/none") == (404, b"oops")
+    assert ask("PUT", f"{site}/index.html", b"x")[0] == 405
+
+
+def logged():
+    """What was delivered of it."""
+    s3 = client()
+    keys = [entry["Key"] for entry in s3.list_objects_v2(Bucket="logs", Prefix="site/")["Contents"]]
+    lines = "".join(s3.get_object(Bucket="logs", Key=key)["Body"].read().decode() for key in keys)
+    for part in [' REST.PUT.OBJECT in/a+b "PUT /site/in/a%20b ', ' WEBSITE.GET.OBJECT none "GET /none', " 404 NoSuchKey "]:
+        assert part in lines, (part, lines)
 
 
 def rules():

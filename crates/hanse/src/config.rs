@@ -13,6 +13,7 @@ use ipnet::IpNet;
 use serde::Deserialize;
 
 use self::keys::{KEYS, Key};
+use crate::webhooks::Webhook;
 
 /// Where the file is looked for unless `--config` names another.
 pub const DEFAULT_PATH: &str = "/etc/hanse/hanse.toml";
@@ -188,6 +189,8 @@ pub struct ObjectStore {
     pub listen: SocketAddr,
     pub public_url: String,
     pub domain: Option<String>,
+    pub website_domain: Option<String>,
+    pub webhooks: Vec<Webhook>,
     pub tls: bool,
     pub connections: usize,
     pub directory: Option<PathBuf>,
@@ -237,7 +240,7 @@ defaults! {
     Hypervisor "hypervisor" { driver, accelerator }
     Compute "compute" { cpu_allocation_ratio }
     Network "network" { public_cidr }
-    ObjectStore "objectstore" { listen, public_url, tls, connections } [without domain, directory]
+    ObjectStore "objectstore" { listen, public_url, webhooks, tls, connections } [without domain, website_domain, directory]
     Log "log" { level, total_mib }
 }
 
@@ -267,11 +270,13 @@ impl ObjectStore {
         if self.directory.as_ref().is_some_and(|path| !path.is_absolute()) {
             return wrong("objectstore.directory must be an absolute path");
         }
-        if let Some(domain) = &self.domain {
-            hanse_objectstore::check_domain(domain)
-                .map_err(|error| Error::bad_request(format!("objectstore.domain: {}", error.message())))?;
-        }
-        Ok(())
+        self.webhooks.iter().try_for_each(Webhook::check)?;
+        hanse_objectstore::check_domains(self.domain.as_deref(), self.website_domain.as_deref()).map_err(
+            |error| {
+                let names = "objectstore.domain, objectstore.website_domain";
+                Error::bad_request(format!("{names}: {}", error.message()))
+            },
+        )
     }
 }
 
@@ -475,6 +480,9 @@ mod tests {
             "[objectstore]\npublic_url = \"https://127.0.0.1:8444/\"",
             "[objectstore]\ndirectory = \"objects\"",
             "[objectstore]\ndomain = \"Example\"",
+            "[objectstore]\nwebsite_domain = \"Example\"",
+            "[objectstore]\ndomain = \"s3.a.b\"\nwebsite_domain = \"web.s3.a.b\"",
+            "[objectstore]\ndomain = \"a.b\"\nwebsite_domain = \"a.b\"",
             "[hypervisor]\ndriver = \"vmware\"",
             "= broken",
         ] {

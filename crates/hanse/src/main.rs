@@ -26,6 +26,7 @@ mod state;
 mod trail;
 mod upkeep;
 mod user;
+mod webhooks;
 mod wiring;
 
 use std::io::IsTerminal;

@@ -169,7 +169,8 @@ fn names(config: &Config) -> Vec<String> {
     let mut listened = vec![config.api.listen.ip()];
     if objects.tls {
         names.push(host(&objects.public_url));
-        names.extend(objects.domain.iter().flat_map(|domain| [domain.clone(), format!("*.{domain}")]));
+        let domains = objects.domain.iter().chain(&objects.website_domain);
+        names.extend(domains.flat_map(|domain| [domain.clone(), format!("*.{domain}")]));
         listened.push(objects.listen.ip());
     }
     names.extend(listened.iter().filter(|ip| !ip.is_unspecified()).map(ToString::to_string));
@@ -226,15 +227,17 @@ mod tests {
         let config = |text: &str| Config::parse(text).unwrap();
         assert_eq!(names(&Config::default()), ["127.0.0.1", "localhost"]);
         let text = "[api]\npublic_url = \"https://[2001:db8::1]:8443\"\n[objectstore]\nlisten = \"10.0.0.1:443\"\n\
-                    public_url = \"https://s3.example.org\"\ndomain = \"b.example.org\"";
+                    public_url = \"https://s3.example.org\"\ndomain = \"b.example.org\"\nwebsite_domain = \"web.example.org\"";
         let expected = [
             "*.b.example.org",
+            "*.web.example.org",
             "10.0.0.1",
             "127.0.0.1",
             "2001:db8::1",
             "b.example.org",
             "localhost",
             "s3.example.org",
+            "web.example.org",
         ];
         assert_eq!(names(&config(text)), expected);
         let behind = "[objectstore]\npublic_url = \"https://s3.example.org\"\ntls = false";

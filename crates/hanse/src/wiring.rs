@@ -26,6 +26,7 @@ use crate::health;
 use crate::orphans::Owners;
 use crate::ports::{IdentityService, ImageService, NetworkService, NodeStore, ServerService, VolumeService};
 use crate::process::Errand;
+use crate::webhooks::Webhook;
 
 /// The tables of everything, in the order in which they may refer to each other.
 pub const MIGRATIONS: &[Migrations] = &[
@@ -95,19 +96,29 @@ pub fn control_plane(
         .fold(health::routes(db.clone(), metrics.clone()), |router, service| mount(router, service, &api));
     let reconcilers = all.into_iter().flat_map(|service| service.reconcilers).collect();
     let runner = Runner::new(db.clone(), cx, reconcilers, crash);
-    let object_store = object_store(cx, config, db, keys, identity);
+    let object_store = object_store(cx, config, db, keys, metrics, identity)?;
     Ok(ControlPlane { hub, runner, router, object_store })
 }
 
-fn object_store(cx: &Cx, config: &Config, db: &Db, keys: &Keys, identity: Identity) -> ObjectStoreOn {
+fn object_store(
+    cx: &Cx,
+    config: &Config,
+    db: &Db,
+    keys: &Keys,
+    metrics: &Metrics,
+    identity: Identity,
+) -> Result<ObjectStoreOn> {
     let settings = hanse_objectstore::Settings {
         region: config.api.region.clone(),
         domain: config.objectstore.domain.clone(),
+        website_domain: config.objectstore.website_domain.clone(),
+        webhooks: config.objectstore.webhooks.iter().map(Webhook::open).collect::<Result<_>>()?,
         ..hanse_objectstore::Settings::default()
     };
-    let (cx, db, master) = (cx.clone(), db.clone(), keys.master.clone());
+    hanse_objectstore::check_webhooks(cx, &settings.webhooks)?;
+    let (cx, db, master, metrics) = (cx.clone(), db.clone(), keys.master.clone(), metrics.clone());
     let of_identity = Arc::new(IdentityService(identity));
-    Box::new(move |store| {
+    Ok(Box::new(move |store| {
         let deps = hanse_objectstore::Deps {
             cx: cx.clone(),
             db: db.clone(),
@@ -116,9 +127,10 @@ fn object_store(cx: &Cx, config: &Config, db: &Db, keys: &Keys, identity: Identi
             limits: of_identity.clone(),
             tokens: of_identity.clone(),
             master: master.clone(),
+            metrics: metrics.clone(),
         };
         ObjectStore::new(deps, settings.clone())
-    })
+    }))
 }
 
 /// All services of this cloud, and what they share.

@@ -18,6 +18,7 @@ use s3s::{S3Error, S3ErrorCode, S3Result, s3_error};
 use crate::ObjectStore;
 use crate::facts::{Facts, Tags};
 use crate::fault;
+use crate::logging::Noted;
 use crate::policy::{Decision, Policy, Principal, Request, Resource, actions};
 use crate::record::Bucket;
 use crate::verbs::{
@@ -133,7 +134,10 @@ pub fn verb(operation: &str) -> Option<(Verb, For)> {
         | "GetBucketEncryption"
         | "GetBucketOwnershipControls"
         | "GetBucketPolicyStatus"
-        | "GetPublicAccessBlock" => (SHOW_BUCKET, For::Owner),
+        | "GetPublicAccessBlock"
+        | "GetBucketWebsite"
+        | "GetBucketLogging"
+        | "GetBucketNotificationConfiguration" => (SHOW_BUCKET, For::Owner),
         "GetBucketPolicy" => (SHOW_BUCKET, For::OwnerAlways),
         "PutBucketPolicy" | "DeleteBucketPolicy" => (UPDATE_BUCKET, For::OwnerAlways),
         "PutBucketVersioning"
@@ -149,7 +153,11 @@ pub fn verb(operation: &str) -> Option<(Verb, For)> {
         | "DeleteBucketEncryption"
         | "PutBucketOwnershipControls"
         | "PutPublicAccessBlock"
-        | "DeletePublicAccessBlock" => (UPDATE_BUCKET, For::Owner),
+        | "DeletePublicAccessBlock"
+        | "PutBucketWebsite"
+        | "DeleteBucketWebsite"
+        | "PutBucketLogging"
+        | "PutBucketNotificationConfiguration" => (UPDATE_BUCKET, For::Owner),
         "GetObject"
         | "HeadObject"
         | "GetObjectTagging"
@@ -324,8 +332,13 @@ impl ObjectStore {
             return Ok(Decided { asker, project_id, verb, bucket: None, hides_missing: false });
         };
         let bucket = self.bucket_named(&name)?;
+        if let Some(noted) = context.extensions_mut().get::<Noted>() {
+            noted.know(&bucket, &asker);
+        }
         let headers = context.headers();
-        if bucket.policy.is_some() || headers.contains_key("x-amz-copy-source") {
+        // These two are about another bucket, too, which may have a policy.
+        let has_other = headers.contains_key("x-amz-copy-source") || operation == "PutBucketLogging";
+        if bucket.policy.is_some() || has_other {
             asker.facts = Some(Arc::new(facts(context, &asker)));
         }
         let query = asker.facts.as_ref().map(|facts| &facts.query[..]).unwrap_or_default();
@@ -350,15 +363,8 @@ impl ObjectStore {
 }
 
 fn facts(context: &S3AccessContext<'_>, asker: &Asker) -> Facts {
-    let principal = asker.caller.as_ref().and_then(|caller| {
-        Some(Principal {
-            project_id: caller.project_id()?.to_owned(),
-            user_id: caller.user_id.clone(),
-            user_name: caller.user_name.clone(),
-        })
-    });
     Facts {
-        principal,
+        principal: asker.caller.as_ref().and_then(|caller| Principal::of(caller)),
         source: asker.cx.source(),
         is_tls: asker.is_tls,
         now: asker.cx.now(),

@@ -9,7 +9,7 @@ use crate::access::{Decided, no_such_bucket};
 use crate::conditions::time;
 use crate::fault::{self, error};
 use crate::record::{self, Bucket, BucketLock, Versioning};
-use crate::{ObjectStore, keys, quotas};
+use crate::{ObjectStore, keys, notifications, quotas};
 
 /// Names that the listener needs for itself: paths of Swift begin with them.
 pub const RESERVED: [&str; 3] = ["info", "v1", "healthcheck"];
@@ -164,6 +164,7 @@ impl ObjectStore {
                 change.delete(&keys::bucket(&bucket.name))?;
                 change.delete(&keys::owned(&bucket.project_id, &bucket.name))?;
                 change.delete(&keys::bucket_usage(&bucket.id))?;
+                notifications::forget(change, &bucket)?;
                 Ok(true)
             })
             .await

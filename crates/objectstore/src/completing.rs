@@ -16,10 +16,11 @@ use crate::encryption::show_encryption;
 use crate::fault::error;
 use crate::intake::hex;
 use crate::multipart::{is_id, no_such_upload, upload_of};
+use crate::notifications::{Cause, Origin};
 use crate::objects::{Put, checksum_type, etag, put, show_checksum};
 use crate::record::{self, Bucket, Checksum, Head, Object, Part, Piece, Rest};
 use crate::sums::{Algorithm, Sum};
-use crate::{ObjectStore, keys, quotas, versions};
+use crate::{ObjectStore, keys, quotas};
 
 /// Of every part but the last one, in bytes. Source: S3 User Guide, "Amazon S3 multipart upload limits".
 const PART_MIN: u64 = 5 << 20;
@@ -93,7 +94,7 @@ impl ObjectStore {
             claimed,
             kind: input.checksum_type,
             now: decided.asker.cx.now(),
-            chance: versions::chance(&decided.asker.cx),
+            origin: self.origin(&decided, Cause::CompleteMultipartUpload),
         };
         let done = self.add(&decided, move |change| completing.run(change, &conditions)).await;
         let object = done??;
@@ -125,8 +126,7 @@ struct Completing {
     claimed: Vec<(Algorithm, String)>,
     kind: Option<dto::ChecksumType>,
     now: hanse_core::Timestamp,
-    /// For the id of its version.
-    chance: String,
+    origin: Origin,
 }
 
 impl Completing {
@@ -181,7 +181,7 @@ impl Completing {
                 manifest: None,
             },
         };
-        match put(change, &self.bucket, &self.key, &mut object, &payloads, conditions, &self.chance)? {
+        match put(change, &self.bucket, &self.key, &mut object, &payloads, conditions, &self.origin)? {
             Put::Done => {}
             other => return Ok(other.done().map(|()| object)),
         }

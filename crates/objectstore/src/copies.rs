@@ -15,6 +15,7 @@ use crate::customer::{self, given_key};
 use crate::encryption::{Under, show_encryption};
 use crate::fault::error;
 use crate::lock::asked_lock;
+use crate::notifications::Cause;
 use crate::objects::{Put, check_meta, etag, meta, no_such_key, put, show_checksum};
 use crate::offered::{self, asked};
 use crate::record::{Bucket, Head, Meta, Object, Rest};
@@ -79,6 +80,7 @@ impl ObjectStore {
             && version.is_none()
             && !replaces
             && !replaces_tags
+            && input.website_redirect_location.is_none()
             && customer.is_none()
             && source_customer.is_none()
             && asked.encryption.is_none()
@@ -107,7 +109,7 @@ impl ObjectStore {
             if_none_match: condition(&request.headers, header::IF_NONE_MATCH)?,
             ..Conditions::default()
         };
-        let (now, chance, key) = (decided.asker.cx.now(), versions::chance(&decided.asker.cx), input.key);
+        let (now, origin, key) = (decided.asker.cx.now(), self.origin(&decided, Cause::Copy), input.key);
         let proof = under.proof(&decided)?;
         let source_key_now = Under::of(None, source_customer.clone());
         let from_key = self.wrapping(&decided, &source.project_id, &source_key_now).await?;
@@ -143,7 +145,10 @@ impl ObjectStore {
                     return Ok(Err(Put::Refused(error(S3ErrorCode::InvalidRequest, message))));
                 }
                 let tags = if replaces_tags { given.tags.clone() } else { rest.meta.tags.clone() };
-                let meta = Meta { tags, ..if replaces { given } else { rest.meta } };
+                // It is never copied. Source: S3 API Reference, CopyObject, `x-amz-website-redirect-location`.
+                let website_redirect_location = given.website_redirect_location.clone();
+                let meta =
+                    Meta { tags, website_redirect_location, ..if replaces { given } else { rest.meta } };
                 let mut pieces = rest.pieces;
                 let from_key = match &rest.managed {
                     Some(used) => match store.managed(change, &asker, &source.project_id, used) {
@@ -166,7 +171,7 @@ impl ObjectStore {
                     head: Head { modified_at: now, etag, ..head },
                     rest: Rest { meta, pieces, customer: proof, managed, lock, manifest, ..rest },
                 };
-                match put(change, &bucket, &key, &mut object, &found.payloads, &onto, &chance)? {
+                match put(change, &bucket, &key, &mut object, &found.payloads, &onto, &origin)? {
                     Put::Done => Ok(Ok((object, from))),
                     other => Ok(Err(other)),
                 }

@@ -12,8 +12,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::buckets::{current, delete_parts};
 use crate::conditions::Conditions;
+use crate::notifications::Origin;
 use crate::record::{self, Bucket, LifecycleRule, Object, Upload};
-use crate::versions::{Wanted, chance, delete, name};
+use crate::versions::{Wanted, delete, name};
 use crate::{ObjectStore, keys, quotas};
 
 /// From the end of one pass to the start of the next, and before the first one.
@@ -173,7 +174,7 @@ fn uploads_due(view: &View, bucket: &Bucket, rules: &[&LifecycleRule], now: Time
 }
 
 /// Ends one, if it is still as it was; says whether it did.
-fn end(change: &mut Change<'_>, bucket: &Bucket, due: &Due, now: Timestamp, chance: &str) -> Result<bool> {
+fn end(change: &mut Change<'_>, bucket: &Bucket, due: &Due, now: Timestamp, origin: &Origin) -> Result<bool> {
     let (key, version, modified) = match due {
         Due::Upload { key, id } => {
             let place = keys::upload(&bucket.id, key, id);
@@ -203,7 +204,7 @@ fn end(change: &mut Change<'_>, bucket: &Bucket, due: &Due, now: Timestamp, chan
     }
     let version = matches!(due, Due::Version { .. }).then(|| version.clone());
     let wanted = Wanted { key: key.clone(), version, conditions: Conditions::default(), bypasses: false };
-    Ok(delete(change, bucket, &wanted, now, chance)?.is_ok())
+    Ok(delete(change, bucket, &wanted, now, origin)?.is_ok())
 }
 
 impl ObjectStore {
@@ -249,17 +250,15 @@ impl ObjectStore {
         let mut count = 0;
         for batch in due.chunks(BATCH) {
             let (bucket, batch, now) = (bucket.clone(), batch.to_vec(), self.0.cx.now());
-            let chances: Vec<String> = batch.iter().map(|_| chance(&self.0.cx)).collect();
+            let origins: Vec<Origin> = batch.iter().map(|_| self.origin_of_lifecycle()).collect();
             count += self
-                .0
-                .store
-                .write(move |change| {
+                .write_and_tell(move |change| {
                     // Rules that were taken away, or changed, hold no more.
                     let is_same =
                         current(change, &bucket)?.is_some_and(|now| now.lifecycle == bucket.lifecycle);
                     let mut count = 0;
-                    for (due, chance) in batch.iter().zip(&chances).filter(|_| is_same) {
-                        count += usize::from(end(change, &bucket, due, now, chance)?);
+                    for (due, origin) in batch.iter().zip(&origins).filter(|_| is_same) {
+                        count += usize::from(end(change, &bucket, due, now, origin)?);
                     }
                     Ok(count)
                 })

@@ -177,17 +177,18 @@ pub fn check(uri: &Uri, headers: &HeaderMap, region: &str) -> S3Result<()> {
     Ok(())
 }
 
-/// The bucket that a request is about, as it stands in the host's name or at the beginning of the path.
-pub fn bucket(uri: &Uri, headers: &HeaderMap, domain: Option<&str>) -> Option<String> {
-    let host = headers
-        .get(HOST)
-        .and_then(|host| host.to_str().ok())
-        .or(uri.authority().map(http::uri::Authority::as_str));
-    if let (Some(host), Some(domain)) = (host, domain)
-        && let Some(bucket) = virtual_bucket(host, domain)
-    {
-        return Some(bucket);
-    }
+fn host<'h>(uri: &'h Uri, headers: &'h HeaderMap) -> Option<&'h str> {
+    let host = headers.get(HOST).and_then(|host| host.to_str().ok());
+    host.or(uri.authority().map(http::uri::Authority::as_str))
+}
+
+/// The bucket in the host's name, below a domain.
+pub fn in_host(uri: &Uri, headers: &HeaderMap, domain: Option<&str>) -> Option<String> {
+    virtual_bucket(host(uri, headers)?, domain?)
+}
+
+/// The bucket at the beginning of the path.
+pub fn in_path(uri: &Uri) -> Option<String> {
     uri.path().trim_start_matches('/').split('/').next().filter(|name| !name.is_empty()).map(str::to_owned)
 }
 
@@ -284,7 +285,8 @@ mod tests {
     #[test]
     fn the_bucket_stands_in_the_host_or_in_the_path() {
         let of = |uri: &str, host: &str| {
-            bucket(&uri.parse().unwrap(), &headers(&[("host", host)]), Some("s3.example.org"))
+            let uri = uri.parse().unwrap();
+            in_host(&uri, &headers(&[("host", host)]), Some("s3.example.org")).or_else(|| in_path(&uri))
         };
         assert_eq!(of("/k", "bu.cket.s3.example.org:8444").unwrap(), "bu.cket");
         assert_eq!(of("/bucket/k", "s3.example.org").unwrap(), "bucket");

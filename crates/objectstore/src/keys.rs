@@ -10,6 +10,8 @@
 //! | `p/<upload>/<part>` | a part, with its payload |
 //! | `q/<project>` | what the project uses |
 //! | `n/<bucket id>` | what the bucket uses |
+//! | `m/<bucket id>` | the number of the last event of the bucket |
+//! | `e/<webhook>/<bucket id><number>` | an event that waits for a webhook; the number has 16 hexadecimal digits |
 //! | `a/<project>` | what Swift keeps of the project's account |
 //! | `k/<project>` | the key that the project's data keys are wrapped under, sealed |
 //! | `m/<project>/<key>` | a key that the project manages, sealed |
@@ -80,6 +82,30 @@ pub fn usage(project: &str) -> Vec<u8> {
 
 pub fn bucket_usage(bucket_id: &str) -> Vec<u8> {
     format!("n/{bucket_id}").into_bytes()
+}
+
+pub fn queue(bucket_id: &str) -> Vec<u8> {
+    format!("m/{bucket_id}").into_bytes()
+}
+
+/// What the keys of all events for a webhook begin with.
+pub fn events_of(webhook: &str) -> Vec<u8> {
+    format!("e/{webhook}/").into_bytes()
+}
+
+/// Those of a bucket, the oldest first.
+pub fn events(webhook: &str, bucket_id: &str) -> Vec<u8> {
+    format!("e/{webhook}/{bucket_id}").into_bytes()
+}
+
+pub fn event(webhook: &str, bucket_id: &str, number: u64) -> Vec<u8> {
+    format!("e/{webhook}/{bucket_id}{number:016x}").into_bytes()
+}
+
+/// The number at the end of an event's key.
+pub fn number_of_event(key: &[u8]) -> Option<u64> {
+    let (_, digits) = key.split_at_checked(key.len().checked_sub(16)?)?;
+    u64::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
 }
 
 pub fn account(project: &str) -> Vec<u8> {

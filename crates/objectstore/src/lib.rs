@@ -22,7 +22,9 @@ mod kms;
 mod lifecycle;
 mod lists;
 mod lock;
+mod logging;
 mod multipart;
+mod notifications;
 mod objects;
 mod offered;
 mod outgoing;
@@ -40,6 +42,7 @@ mod swift;
 mod tagging;
 mod verbs;
 mod versions;
+mod website;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,13 +51,16 @@ use hanse_core::{Cx, Error, Result};
 use hanse_crypto::MasterKey;
 use hanse_logstore::Store;
 use hanse_store::Db;
-use hanse_web::CatalogEntry;
+use hanse_web::{CatalogEntry, Metrics};
 
 use crate::crypt::ProjectKeys;
+use crate::logging::Logs;
+use crate::notifications::Notifications;
 use crate::policies::Policies;
 use crate::quotas::Quotas;
 use crate::record::Bucket;
 
+pub use notifications::{Webhook, check_webhooks};
 pub use verbs::VERBS;
 
 /// The catalog's lines: `s3` as SCS-0123 names it, what its next version calls it, and Swift. They stand below an address of
@@ -75,6 +81,7 @@ pub struct Deps {
     pub limits: Arc<dyn ports::Limits>,
     pub tokens: Arc<dyn ports::Tokens>,
     pub master: Arc<MasterKey>,
+    pub metrics: Metrics,
 }
 
 /// How it is reached, and what clients may take.
@@ -84,6 +91,12 @@ pub struct Settings {
     pub region: String,
     /// Below which each bucket has a name of its own.
     pub domain: Option<String>,
+    /// Below which each bucket that is a website is one. Without it, none is served.
+    pub website_domain: Option<String>,
+    /// Where notifications may be sent.
+    pub webhooks: Vec<Webhook>,
+    /// How many events of a bucket wait for one webhook.
+    pub events: u64,
     /// The longest silence within a request's body.
     pub silence: Duration,
     /// How many buckets a project may have, unless it has a limit of its own. Source: S3 User Guide, "Bucket quotas".
@@ -95,6 +108,9 @@ impl Default for Settings {
         Settings {
             region: "regionone".to_owned(),
             domain: None,
+            website_domain: None,
+            webhooks: Vec::new(),
+            events: 100_000,
             silence: Duration::from_secs(30),
             buckets: 1000,
         }
@@ -115,14 +131,15 @@ struct Inner {
     projects: ProjectKeys,
     quotas: Quotas,
     policies: Policies,
+    logs: Logs,
+    notifications: Arc<Notifications>,
+    metrics: Metrics,
     settings: Settings,
 }
 
-/// Whether buckets may have names below this.
-///
 /// # Errors
 /// 400 if it is no domain name in small letters.
-pub fn check_domain(domain: &str) -> Result<()> {
+fn check_domain(domain: &str) -> Result<()> {
     let is_label = |label: &str| {
         !label.is_empty()
             && label.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
@@ -133,6 +150,25 @@ pub fn check_domain(domain: &str) -> Result<()> {
     Err(Error::bad_request(format!("'{domain}' is no domain name in small letters, such as s3.example.org")))
 }
 
+/// Whether buckets may have names below the one, and websites below the other: no name may be both.
+///
+/// # Errors
+/// 400 if one of them is no domain name in small letters, or lies below the other.
+pub fn check_domains(domain: Option<&str>, website: Option<&str>) -> Result<()> {
+    for known in domain.iter().chain(&website) {
+        check_domain(known)?;
+    }
+    let is_below = |name: &str, other: &str| {
+        name.strip_suffix(other).is_some_and(|own| own.is_empty() || own.ends_with('.'))
+    };
+    match (domain, website) {
+        (Some(domain), Some(website)) if is_below(domain, website) || is_below(website, domain) => {
+            Err(Error::bad_request(format!("of '{domain}' and '{website}' neither may lie below the other")))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// What S3 calls a region of the cloud: small letters, digits and hyphens.
 pub fn region(name: &str) -> String {
     let plain = |letter: char| if letter.is_ascii_alphanumeric() { letter.to_ascii_lowercase() } else { '-' };
@@ -141,16 +177,18 @@ pub fn region(name: &str) -> String {
 
 impl ObjectStore {
     /// # Errors
-    /// 400 if the domain is none.
+    /// 400 if a domain is none, or a webhook.
     pub fn new(deps: Deps, mut settings: Settings) -> Result<ObjectStore> {
-        if let Some(domain) = &settings.domain {
-            check_domain(domain)?;
-        }
+        check_domains(settings.domain.as_deref(), settings.website_domain.as_deref())?;
+        check_webhooks(&deps.cx, &settings.webhooks)?;
         settings.region = region(&settings.region);
         Ok(ObjectStore(Arc::new(Inner {
             projects: ProjectKeys::new(deps.store.clone(), deps.master.clone()),
             quotas: Quotas::new(deps.limits),
             policies: Policies::default(),
+            logs: Logs::default(),
+            notifications: Arc::new(Notifications::new(settings.events)),
+            metrics: deps.metrics,
             cx: deps.cx,
             db: deps.db,
             store: deps.store,

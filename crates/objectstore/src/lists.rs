@@ -12,7 +12,7 @@ use crate::conditions::time;
 use crate::fault::{self, error};
 use crate::objects::etag;
 use crate::record::Head;
-use crate::{ObjectStore, keys};
+use crate::{ObjectStore, keys, query};
 
 const PAGE: i32 = 1000;
 
@@ -146,19 +146,7 @@ pub fn most(asked: Option<i32>) -> S3Result<i32> {
 pub fn encoder(encoding: Option<&dto::EncodingType>) -> S3Result<fn(&str) -> String> {
     match encoding.map(dto::EncodingType::as_str) {
         None | Some("") => Ok(str::to_owned),
-        Some("url") => Ok(|text| {
-            let mut out = String::with_capacity(text.len());
-            for byte in text.bytes() {
-                match byte {
-                    b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'/' | b'*' => {
-                        out.push(char::from(byte))
-                    }
-                    b' ' => out.push('+'),
-                    _ => out.push_str(&format!("%{byte:02X}")),
-                }
-            }
-            out
-        }),
+        Some("url") => Ok(|text| query::escape(text, true)),
         Some(_) => Err(error(S3ErrorCode::InvalidArgument, "Invalid Encoding Method specified in Request")),
     }
 }

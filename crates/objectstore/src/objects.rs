@@ -15,11 +15,13 @@ use crate::encryption::{Under, show_encryption};
 use crate::fault::{self, error};
 use crate::intake::{self, Taken};
 use crate::lock::{self, asked_lock};
+use crate::logging::{Deletion, Noted};
+use crate::notifications::{self, Cause, Origin};
 use crate::offered::asked;
 use crate::record::{Bucket, Checksum, Head, Lock, Manifest, Meta, Object, Rest};
 use crate::sums::{Algorithm, Claimed};
 use crate::versions::Wanted;
-use crate::{ObjectStore, keys, offered, quotas, tagging, versions};
+use crate::{ObjectStore, keys, offered, quotas, tagging, versions, website};
 
 /// Of user metadata, in bytes. Source: S3 User Guide, "Working with object metadata".
 pub const USER_META_MAX: usize = 2048;
@@ -47,7 +49,7 @@ macro_rules! meta {
             content_encoding: input.content_encoding.as_deref().and_then(crate::objects::without_chunked),
             content_language: input.content_language.clone(),
             expires: input.expires.as_ref().map(crate::conditions::seconds),
-            website_redirect_location: None,
+            website_redirect_location: input.website_redirect_location.clone(),
             user: input.metadata.clone().unwrap_or_default().into_iter().collect(),
             tags: crate::tagging::of_header(input.tagging.as_deref())?,
         }
@@ -66,8 +68,9 @@ pub fn without_chunked(encoding: &str) -> Option<String> {
 }
 
 /// # Errors
-/// `MetadataTooLarge`.
+/// `MetadataTooLarge`, `InvalidRedirectLocation`.
 pub fn check_meta(meta: &Meta) -> S3Result<()> {
+    website::check_location(meta.website_redirect_location.as_deref())?;
     let size: usize = meta.user.iter().map(|(name, value)| name.len() + value.len()).sum();
     if size > USER_META_MAX {
         return Err(error(
@@ -119,7 +122,7 @@ pub enum Put {
     Refused(S3Error),
 }
 
-/// Puts an object in the place of what is there, in a transaction; `chance` is for the id of its version.
+/// Puts an object in the place of what is there, in a transaction.
 ///
 /// # Errors
 /// Internal if the store cannot be read.
@@ -130,7 +133,7 @@ pub fn put(
     object: &mut Object,
     payloads: &[PayloadId],
     conditions: &Conditions,
-    chance: &str,
+    origin: &Origin,
 ) -> Result<Put> {
     let Some(bucket) = current(change, bucket)? else { return Ok(Put::NoBucket) };
     object.rest.lock = match lock::of_new(&bucket, object.rest.lock, object.head.modified_at) {
@@ -151,9 +154,10 @@ pub fn put(
     }
     let now = object.head.modified_at;
     (object.head.modified_at, object.head.version) =
-        versions::make_room(change, &bucket, key, old, now, chance)?;
+        versions::make_room(change, &bucket, key, old, now, &origin.chance)?;
     quotas::count(change, &bucket, 1, i128::from(object.head.size))?;
     change.put(&place, object.encode()?, payloads)?;
+    notifications::changed(change, &bucket, key, &object.head, object.head.modified_at, origin)?;
     Ok(Put::Done)
 }
 
@@ -206,6 +210,7 @@ pub struct Incoming {
     pub under: Under,
     pub lock: Lock,
     pub manifest: Option<Manifest>,
+    pub cause: Cause,
 }
 
 impl ObjectStore {
@@ -271,12 +276,12 @@ impl ObjectStore {
                 manifest: incoming.manifest,
             },
         };
-        let (key, conditions, chance) =
-            (incoming.key, incoming.conditions, versions::chance(&decided.asker.cx));
+        let (key, conditions, origin) =
+            (incoming.key, incoming.conditions, self.origin(decided, incoming.cause));
         let (mut object, staged) = (object, taken.staged);
         let put = move |change: &mut Change<'_>| {
             let payloads: Vec<PayloadId> = staged.map(|staged| change.attach(staged)).into_iter().collect();
-            let done = put(change, &bucket, &key, &mut object, &payloads, &conditions, &chance)?;
+            let done = put(change, &bucket, &key, &mut object, &payloads, &conditions, &origin)?;
             Ok((done, object))
         };
         let (done, object) = self.add(decided, put).await?;
@@ -297,7 +302,8 @@ impl ObjectStore {
         let context = input.ssekms_encryption_context.clone().filter(|_| under.managed().is_some());
         let lock = asked_lock!(&input, decided.asker.cx.now())?;
         let mut headers = request.headers;
-        if request.method == http::Method::POST {
+        let is_form = request.method == http::Method::POST;
+        if is_form {
             claims_of_form(&input, &mut headers);
             let bucket = decided.bucket()?;
             if bucket.policy.is_some() {
@@ -321,6 +327,7 @@ impl ObjectStore {
             under: under.clone(),
             lock,
             manifest: None,
+            cause: if is_form { Cause::Post } else { Cause::Put },
         };
         let object = self.put(&decided, incoming).await?;
         let mut output = dto::PutObjectOutput {
@@ -383,7 +390,7 @@ impl ObjectStore {
         request: S3Request<dto::DeleteObjectsInput>,
         decided: Decided,
     ) -> S3Result<S3Response<dto::DeleteObjectsOutput>> {
-        let input = request.input;
+        let (input, noted) = (request.input, request.extensions.get::<Noted>());
         let bucket = decided.bucket()?;
         if input.delete.objects.len() > 1000 || input.delete.objects.is_empty() {
             return Err(error(S3ErrorCode::MalformedXML, "A request deletes one to a thousand objects."));
@@ -411,6 +418,10 @@ impl ObjectStore {
         });
         // All at once: they share a sync of the disk.
         for (key, version_id, done) in futures_util::future::join_all(pending).await {
+            if let Some(noted) = noted {
+                let error = done.as_ref().err().map(|error| error.code().as_str().to_owned());
+                noted.deleted(Deletion { key: key.clone(), version: version_id.clone(), error });
+            }
             match done {
                 Ok(done) => deleted.push(dto::DeletedObject {
                     key: Some(key),

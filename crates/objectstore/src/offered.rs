@@ -17,7 +17,6 @@ pub struct Asked<'a> {
     pub kms_context: Option<&'a str>,
     pub bucket_key: Option<bool>,
     pub storage_class: Option<&'a str>,
-    pub redirection: bool,
 }
 
 /// Takes that out of an input of PutObject, CopyObject or CreateMultipartUpload.
@@ -38,7 +37,6 @@ macro_rules! asked {
             kms_context: input.ssekms_encryption_context.as_deref(),
             bucket_key: input.bucket_key_enabled,
             storage_class: input.storage_class.as_ref().map(s3s::dto::StorageClass::as_str),
-            redirection: input.website_redirect_location.is_some(),
         }
     }};
 }
@@ -51,9 +49,6 @@ pub fn check(asked: &Asked<'_>) -> S3Result<()> {
     check_acl(asked.acl)?;
     if asked.grants {
         return Err(error(S3ErrorCode::AccessControlListNotSupported, "The bucket does not allow ACLs"));
-    }
-    if asked.redirection {
-        return missing("Website redirection");
     }
     match asked.encryption {
         Some("aws:kms:dsse") => return missing("Encryption in two layers"),

@@ -31,9 +31,31 @@ fn decode(text: &str, is_plus_space: bool) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
+/// Text as it stands in a path, or in a query, where a space is a plus. Slashes stay.
+pub fn escape(text: &str, is_plus_space: bool) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'/' | b'*' => {
+                out.push(char::from(byte))
+            }
+            b' ' if is_plus_space => out.push('+'),
+            _ => out.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_escaped_is_read_again() {
+        let text = "a b/c+d%e\u{fc}\"\n";
+        assert_eq!(escape(text, true), "a+b/c%2Bd%25e%C3%BC%22%0A");
+        assert_eq!(unescape(&escape(text, false)).unwrap(), text);
+    }
 
     #[test]
     fn what_is_escaped_wrongly_is_none() {

@@ -152,6 +152,6 @@ impl ObjectStore {
             }
             Ok(done)
         };
-        self.0.store.write(run).await.map_err(|error| fault::of(&error))
+        self.write_and_tell(run).await.map_err(|error| fault::of(&error))
     }
 }

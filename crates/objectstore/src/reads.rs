@@ -119,6 +119,7 @@ macro_rules! show {
             output.object_lock_legal_hold_status =
                 Some(dto::ObjectLockLegalHoldStatus::from_static(lock::hold_name(true)));
         }
+        output.website_redirect_location = rest.meta.website_redirect_location.clone();
         output.metadata = Some(rest.meta.user.clone().into_iter().collect());
     }};
 }

@@ -6,7 +6,10 @@ use hanse_core::{Context, Cx, Error, Result, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::keys;
+use crate::logging::Logging;
+use crate::notifications;
 use crate::ports::Quota;
+use crate::website::Website;
 
 /// A bucket.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,6 +42,12 @@ pub struct Bucket {
     pub public_access_block: Option<PublicAccessBlock>,
     #[serde(default, skip_serializing_if = "Swift::is_empty")]
     pub swift: Swift,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub website: Option<Website>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub logging: Option<Logging>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notifications: Vec<notifications::Rule>,
 }
 
 /// What of a bucket nobody shall be able to open to the public. The only lists of access rights are those of Swift.
@@ -238,6 +247,9 @@ impl Bucket {
             encryption: None,
             public_access_block: PublicAccessBlock::everything(),
             swift: Swift::default(),
+            website: None,
+            logging: None,
+            notifications: Vec::new(),
         }
     }
 

@@ -21,6 +21,8 @@ use tokio_util::sync::CancellationToken;
 use tower_http::timeout::TimeoutBody;
 
 use crate::access::Tls;
+use crate::logging::{Heard, Noted};
+use crate::website::Site;
 use crate::{ObjectStore, fault, front, kms, swift};
 
 /// No request takes longer: 5 GiB at half a megabit in a second.
@@ -65,7 +67,14 @@ impl ObjectStore {
     pub async fn serve(self, listener: Listener, stop: CancellationToken) {
         let service = Arc::new(self.s3());
         let (keeper, ended) = (self.clone(), stop.clone());
-        let keeping = tokio::spawn(async move { keeper.keep_expiring(&ended).await });
+        let keeping = tokio::spawn(async move {
+            tokio::join!(
+                keeper.keep_expiring(&ended),
+                keeper.keep_delivering_logs(&ended),
+                keeper.keep_notifying(&ended)
+            );
+            keeper
+        });
         let is_tls = listener.is_tls();
         let answer = move |mut request: Request<Incoming>, peer| {
             let (store, service) = (self.clone(), service.clone());
@@ -75,8 +84,12 @@ impl ObjectStore {
             async move { store.answer(&service, peer, request).await }
         };
         listener.serve(answer, stop).await;
-        if let Err(error) = keeping.await {
-            tracing::error!(%error, "what ends objects has ended itself");
+        match keeping.await {
+            // Of the last requests, too.
+            Ok(keeper) => {
+                keeper.deliver_logs().await;
+            }
+            Err(error) => tracing::error!(%error, "what is done in the background has ended"),
         }
     }
 
@@ -87,7 +100,12 @@ impl ObjectStore {
         let (mut parts, body) = request.into_parts();
         let silence = self.0.settings.silence;
         let is_head = parts.method == Method::HEAD;
-        let bucket = front::bucket(&parts.uri, &parts.headers, self.0.settings.domain.as_deref());
+        let settings = &self.0.settings;
+        let in_host = |domain: &Option<String>| front::in_host(&parts.uri, &parts.headers, domain.as_deref());
+        let site = in_host(&settings.website_domain);
+        let in_host = site.clone().or_else(|| in_host(&settings.domain));
+        let heard = Heard::of(&parts, in_host.is_some(), site.is_some());
+        let bucket = in_host.or_else(|| front::in_path(&parts.uri));
         let origin =
             parts.headers.get(header::ORIGIN).and_then(|origin| origin.to_str().ok()).map(str::to_owned);
         let method = parts.method.clone();
@@ -95,11 +113,14 @@ impl ObjectStore {
         // Whether it got the word: hyper says it when the body is first asked for, unless there is none.
         let (has_word, is_empty) = (Arc::new(AtomicBool::new(false)), body.is_end_stream());
         let version = parts.version;
-        parts.extensions.insert(cx);
-        let is_swift = swift::is_for(bucket.as_deref(), &method, parts.uri.path());
-        let is_kms = bucket.is_none() && kms::is_for(&method, parts.uri.path(), &parts.headers);
-        let check = match is_swift {
-            // Swift has no signatures that headers would have to be in.
+        parts.extensions.insert(cx.clone());
+        let noted = Noted::default();
+        parts.extensions.insert(noted.clone());
+        let is_swift = site.is_none() && swift::is_for(bucket.as_deref(), &method, parts.uri.path());
+        let is_kms =
+            site.is_none() && bucket.is_none() && kms::is_for(&method, parts.uri.path(), &parts.headers);
+        let check = match is_swift || site.is_some() {
+            // Swift has no signatures that headers would have to be in, and websites pay no heed to any.
             true => Ok(()),
             false => front::check(&parts.uri, &parts.headers, &self.0.settings.region),
         };
@@ -108,6 +129,9 @@ impl ObjectStore {
                 Ok(headers) => empty(StatusCode::OK, headers),
                 Err(error) => refusal(error, &id),
             }
+        } else if let Some(bucket) = &site {
+            drop((!awaits_word).then(|| Lingering::new(body, silence)));
+            Site { store: self, service, bucket, request: &parts, id: &id }.answer().await
         } else if let Err(error) = check {
             // What is sent on meanwhile is read away, so that the client gets the answer.
             drop((!awaits_word).then(|| Lingering::new(body, silence)));
@@ -153,6 +177,8 @@ impl ObjectStore {
         if got_no_word && version < http::Version::HTTP_2 {
             answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
+        let logged = bucket.as_deref().filter(|_| !is_swift);
+        let mut answer = self.log(&cx, &heard, &noted, logged, answer);
         finish(&mut answer, &id, is_head);
         answer
     }

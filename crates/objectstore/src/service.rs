@@ -74,6 +74,13 @@ operations! {
     get_bucket_tagging(r: GetBucketTaggingInput, d) -> GetBucketTaggingOutput { bucket_tags(&d) }
     put_bucket_tagging(r: PutBucketTaggingInput, d) -> PutBucketTaggingOutput { put_bucket_tags(r.input, d) await }
     delete_bucket_tagging(r: DeleteBucketTaggingInput, d) -> DeleteBucketTaggingOutput { delete_bucket_tags(d) await }
+    get_bucket_website(r: GetBucketWebsiteInput, d) -> GetBucketWebsiteOutput { show_website(&d) }
+    put_bucket_website(r: PutBucketWebsiteInput, d) -> PutBucketWebsiteOutput { put_website(r.input, d) await }
+    delete_bucket_website(r: DeleteBucketWebsiteInput, d) -> DeleteBucketWebsiteOutput { delete_website(d) await }
+    get_bucket_logging(r: GetBucketLoggingInput, d) -> GetBucketLoggingOutput { show_logging(&d) }
+    put_bucket_logging(r: PutBucketLoggingInput, d) -> PutBucketLoggingOutput { put_logging(r.input, d) await }
+    get_bucket_notification_configuration(r: GetBucketNotificationConfigurationInput, d) -> GetBucketNotificationConfigurationOutput { show_notifications(&d) }
+    put_bucket_notification_configuration(r: PutBucketNotificationConfigurationInput, d) -> PutBucketNotificationConfigurationOutput { put_notifications(r.input, d) await }
     list_objects(r: ListObjectsInput, d) -> ListObjectsOutput { list_v1(r.input, &d) }
     list_objects_v2(r: ListObjectsV2Input, d) -> ListObjectsV2Output { list_v2(r.input, &d) }
     list_object_versions(r: ListObjectVersionsInput, d) -> ListObjectVersionsOutput { list_versions(r.input, &d) }
@@ -183,18 +190,14 @@ mod tests {
         "delete_bucket_metrics_configuration",
         "delete_bucket_ownership_controls",
         "delete_bucket_replication",
-        "delete_bucket_website",
         "get_bucket_accelerate_configuration",
         "get_bucket_analytics_configuration",
         "get_bucket_intelligent_tiering_configuration",
         "get_bucket_inventory_configuration",
-        "get_bucket_logging",
         "get_bucket_metadata_table_configuration",
         "get_bucket_metrics_configuration",
-        "get_bucket_notification_configuration",
         "get_bucket_replication",
         "get_bucket_request_payment",
-        "get_bucket_website",
         "get_object_torrent",
         "list_bucket_analytics_configurations",
         "list_bucket_intelligent_tiering_configurations",
@@ -205,12 +208,9 @@ mod tests {
         "put_bucket_analytics_configuration",
         "put_bucket_intelligent_tiering_configuration",
         "put_bucket_inventory_configuration",
-        "put_bucket_logging",
         "put_bucket_metrics_configuration",
-        "put_bucket_notification_configuration",
         "put_bucket_replication",
         "put_bucket_request_payment",
-        "put_bucket_website",
         "restore_object",
         "select_object_content",
         "write_get_object_response",

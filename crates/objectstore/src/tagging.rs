@@ -7,6 +7,7 @@ use s3s::{S3Error, S3ErrorCode, S3Response, S3Result};
 use crate::access::Decided;
 use crate::facts::Tags;
 use crate::fault::{self, error, named};
+use crate::notifications::Cause;
 use crate::record::{Bucket, Object};
 use crate::{ObjectStore, query, versions};
 
@@ -112,12 +113,14 @@ impl ObjectStore {
         key: String,
         version: Option<String>,
         tags: Tags,
+        cause: Cause,
     ) -> S3Result<()> {
         let set = |object: &mut Object| {
             object.rest.meta.tags = tags;
             Ok(())
         };
-        self.change_object(decided.bucket()?.clone(), key, version, set).await
+        let told = Some((decided.asker.cx.now(), self.origin(decided, cause)));
+        self.change_and_tell(decided.bucket()?.clone(), key, version, set, told).await
     }
 
     pub(crate) async fn put_object_tags(
@@ -132,7 +135,7 @@ impl ObjectStore {
             let object = (input.key.as_str(), input.version_id.as_deref());
             self.may(&decided.asker, bucket, "PutObjectTagging", Some(object), Some(&tags))?;
         }
-        self.tag_object(&decided, input.key, input.version_id, tags).await?;
+        self.tag_object(&decided, input.key, input.version_id, tags, Cause::PutTagging).await?;
         Ok(S3Response::new(dto::PutObjectTaggingOutput::default()))
     }
 
@@ -141,7 +144,7 @@ impl ObjectStore {
         input: dto::DeleteObjectTaggingInput,
         decided: Decided,
     ) -> S3Result<S3Response<dto::DeleteObjectTaggingOutput>> {
-        self.tag_object(&decided, input.key, input.version_id, Vec::new()).await?;
+        self.tag_object(&decided, input.key, input.version_id, Vec::new(), Cause::DeleteTagging).await?;
         Ok(S3Response::with_status(dto::DeleteObjectTaggingOutput::default(), StatusCode::NO_CONTENT))
     }
 

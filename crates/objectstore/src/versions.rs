@@ -16,6 +16,7 @@ use crate::buckets::{current, owner};
 use crate::conditions::{Conditions, time};
 use crate::fault::{self, error};
 use crate::lists::{common_prefixes, encoder, most};
+use crate::notifications::{self, Cause, Origin};
 use crate::objects::{etag, no_such_key};
 use crate::record::{Bucket, Head, Object, Rest, Versioning};
 use crate::{ObjectStore, keys, lock, quotas};
@@ -146,8 +147,7 @@ pub struct Wanted {
     pub bypasses: bool,
 }
 
-/// Deletes an object in a transaction: one of its versions, or the object as it is seen. `chance` is for the id of the
-/// delete marker that may be made.
+/// Deletes an object in a transaction: one of its versions, or the object as it is seen.
 ///
 /// # Errors
 /// Internal if the store cannot be read; the inner error is the client's.
@@ -156,7 +156,7 @@ pub fn delete(
     bucket: &Bucket,
     wanted: &Wanted,
     now: Timestamp,
-    chance: &str,
+    origin: &Origin,
 ) -> Result<S3Result<Deleted>> {
     let Some(bucket) = current(change, bucket)? else { return Ok(Err(no_such_bucket())) };
     let seat = keys::object(&bucket.id, &wanted.key);
@@ -168,7 +168,7 @@ pub fn delete(
         None => None,
     };
     if let Some(version) = &wanted.version {
-        return delete_version(change, &bucket, wanted, version, old, now);
+        return delete_version(change, &bucket, wanted, version, old, now, origin);
     }
     let seen = old.as_ref().map(|(_, head)| head).filter(|head| !head.is_marker);
     if let Err(refused) = wanted.conditions.check_write(seen) {
@@ -178,14 +178,17 @@ pub fn delete(
         if let Some((_, head)) = &old {
             quotas::count(change, &bucket, -1, -i128::from(head.size))?;
             change.delete(&seat)?;
+            notifications::removed(change, &bucket, &wanted.key, None, false, now, origin)?;
         }
         return Ok(Ok(Deleted::default()));
     }
-    let (modified_at, version) = make_room(change, &bucket, &wanted.key, old, now, chance)?;
+    let (modified_at, version) = make_room(change, &bucket, &wanted.key, old, now, &origin.chance)?;
     let head = Head { modified_at, size: 0, etag: String::new(), version, is_marker: true };
     let deleted = Deleted { version: Some(name(&head)), is_marker: true };
     quotas::count(change, &bucket, 1, 0)?;
     change.put(&seat, Object { head, rest: Rest::default() }.encode()?, &[])?;
+    let version = deleted.version.clone();
+    notifications::removed(change, &bucket, &wanted.key, version, true, modified_at, origin)?;
     Ok(Ok(deleted))
 }
 
@@ -197,6 +200,7 @@ fn delete_version(
     version: &str,
     current: Option<(Record, Head)>,
     now: Timestamp,
+    origin: &Origin,
 ) -> Result<S3Result<Deleted>> {
     let (key, seat) = (&wanted.key, keys::object(&bucket.id, &wanted.key));
     let current = current.filter(|(_, head)| name(head) == version).map(|(record, _)| record);
@@ -227,6 +231,8 @@ fn delete_version(
         }
         None => change.delete(&at)?,
     }
+    let shown = shown(bucket, &head);
+    notifications::removed(change, bucket, key, shown, false, now, origin)?;
     Ok(Ok(Deleted {
         version: (!bucket.versioning.is_off()).then(|| version.to_owned()),
         is_marker: head.is_marker,
@@ -396,8 +402,8 @@ impl ObjectStore {
     ) -> S3Result<Deleted> {
         check_id(wanted.version.as_deref())?;
         wanted.version = wanted.version.filter(|version| !version.is_empty());
-        let (now, chance) = (decided.asker.cx.now(), chance(&decided.asker.cx));
-        let deleted = self.0.store.write(move |change| delete(change, &bucket, &wanted, now, &chance)).await;
+        let (now, origin) = (decided.asker.cx.now(), self.origin(decided, Cause::Delete));
+        let deleted = self.write_and_tell(move |change| delete(change, &bucket, &wanted, now, &origin)).await;
         deleted.map_err(|error| fault::of(&error))?
     }
 
@@ -412,14 +418,25 @@ impl ObjectStore {
         version: Option<String>,
         set: impl FnOnce(&mut Object) -> S3Result<()> + Send + 'static,
     ) -> S3Result<()> {
+        self.change_and_tell(bucket, key, version, set, None).await
+    }
+
+    /// The same, and tells of it if there is something to tell.
+    ///
+    /// # Errors
+    /// As for [`ObjectStore::change_object`].
+    pub(crate) async fn change_and_tell(
+        &self,
+        bucket: Arc<Bucket>,
+        key: String,
+        version: Option<String>,
+        set: impl FnOnce(&mut Object) -> S3Result<()> + Send + 'static,
+        told: Option<(Timestamp, Origin)>,
+    ) -> S3Result<()> {
         let version = check_id(version.as_deref())?.map(str::to_owned);
         let done = self
-            .0
-            .store
-            .write(move |change| {
-                if current(change, &bucket)?.is_none() {
-                    return Ok(Err(no_such_bucket()));
-                }
+            .write_and_tell(move |change| {
+                let Some(bucket) = current(change, &bucket)? else { return Ok(Err(no_such_bucket())) };
                 let missing = || if version.is_some() { no_such_version() } else { no_such_key() };
                 let Some(found) = look_up(change, &bucket, &key, version.as_deref())? else {
                     return Ok(Err(missing()));
@@ -433,6 +450,9 @@ impl ObjectStore {
                     return Ok(Err(refused));
                 }
                 change.put(&place, object.encode()?, &found.payloads)?;
+                if let Some((now, origin)) = told {
+                    notifications::changed(change, &bucket, &key, &object.head, now, &origin)?;
+                }
                 Ok(Ok(()))
             })
             .await;

@@ -38,6 +38,7 @@ pub struct Metrics {
     work: Family<KindLabels, Gauge>,
     connections: Gauge,
     refused: Counter,
+    lost: Family<KindLabels, Counter>,
 }
 
 impl Default for Metrics {
@@ -62,7 +63,17 @@ impl Default for Metrics {
             "Connections refused because there were too many",
             refused.clone(),
         );
-        Metrics { registry: Arc::new(Mutex::new(registry)), requests, seconds, work, connections, refused }
+        let lost = Family::default();
+        registry.register("lost", "What could be neither kept nor delivered", lost.clone());
+        Metrics {
+            registry: Arc::new(Mutex::new(registry)),
+            requests,
+            seconds,
+            work,
+            connections,
+            refused,
+            lost,
+        }
     }
 }
 
@@ -91,6 +102,11 @@ impl Metrics {
 
     pub(crate) fn refused(&self) {
         self.refused.inc();
+    }
+
+    /// Counts what of a kind was given up.
+    pub fn lost(&self, kind: &str, items: u64) {
+        self.lost.get_or_create(&KindLabels { kind: kind.to_owned() }).inc_by(items);
     }
 
     /// Sets how much work of a kind waits.

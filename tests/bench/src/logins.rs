@@ -8,7 +8,6 @@ use hanse_crypto::{PasswordConfig, PasswordHasher};
 
 use crate::client::{Api, Cost};
 use crate::figures::{Amount, Line, quantile};
-use crate::process::cpu;
 use crate::{Options, ROUNDS};
 
 /// One after another: several at once would wait for each other's hashes, and tell about the queue. A login and a bare hash

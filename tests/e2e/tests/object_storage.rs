@@ -73,6 +73,19 @@ fn boto3_and_minio_do_what_they_do_elsewhere() {
 }
 
 #[test]
+fn websites_are_shown_webhooks_told_and_requests_written_down() {
+    let around = "[objectstore]\nwebsite_domain = \"web.example.org\"\n[[objectstore.webhooks]]\nname = \"hook\"\n\
+                  url = \"http://127.0.0.1:9009/hook\"";
+    let Some(cloud) = start("s3-around", around) else { return };
+    let key = cloud.key_of("ada", "blue");
+    cloud.python_s3(&key, &["around"]);
+    // Logs are delivered every few minutes, and at the end.
+    cloud.hanse_ok(&["down"]);
+    cloud.hanse_ok(&["up"]);
+    cloud.python_s3(&key, &["logged"]);
+}
+
+#[test]
 fn a_policy_opens_a_bucket_to_others_and_a_limit_closes_a_project() {
     let Some(cloud) = start("s3-policy", "") else { return };
     let [ada, eve] = [("ada", "blue"), ("eve", "green")].map(|(user, project)| cloud.key_of(user, project));

@@ -150,6 +150,22 @@ pub const KEYS: &[Key] = &[
     ),
     key(
         "objectstore",
+        "website_domain",
+        "",
+        "Domain below which each bucket that is a website is answered to browsers (website.example.org:\n\
+         bucket.website.example.org). Neither may lie below `domain`, nor that below it. Without it, no website is served.",
+    ),
+    key(
+        "objectstore",
+        "webhooks",
+        "[]",
+        "Where notifications of S3 may be sent, each as a table [[objectstore.webhooks]] at the end of the file: name (topics\n\
+         call it arn:aws:sns:<region>::<name>), url (https or http), and if wanted projects (ids; all without it), secret_file\n\
+         (messages are signed under its first line), token_file (sent as a bearer token), ca_file (who may vouch for the\n\
+         server; the system's authorities without it). Files belong to the cloud's user, and secrets nobody else may read.",
+    ),
+    key(
+        "objectstore",
         "tls",
         "true",
         "Whether S3 is served over TLS. Without it, on a loopback address only, for a proxy on this machine; public_url says what\n\

@@ -1,5 +1,7 @@
 //! Who asks. An account is a project. Source: IAM User Guide, "AWS JSON policy elements: Principal".
 
+use hanse_policy::Caller;
+
 use super::document::Json;
 
 /// Who signed a request.
@@ -11,7 +13,16 @@ pub struct Principal {
 }
 
 impl Principal {
-    fn arn(&self) -> String {
+    /// `None` for a caller without a project.
+    pub fn of(caller: &Caller) -> Option<Principal> {
+        Some(Principal {
+            project_id: caller.project_id()?.to_owned(),
+            user_id: caller.user_id.clone(),
+            user_name: caller.user_name.clone(),
+        })
+    }
+
+    pub fn arn(&self) -> String {
         format!("arn:aws:iam::{}:user/{}", self.project_id, self.user_id)
     }
 }

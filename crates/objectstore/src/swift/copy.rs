@@ -13,6 +13,7 @@ use super::{meta, split_names};
 use crate::buckets::current;
 use crate::conditions::Conditions;
 use crate::encryption::check_plain;
+use crate::notifications::{Cause, Origin};
 use crate::objects::{Put, check_meta, no_such_key, put};
 use crate::record::{Bucket, Head, Lock, Manifest, Meta, Object, Rest};
 use crate::verbs::{GET_OBJECT, PUT_OBJECT};
@@ -75,7 +76,7 @@ impl Session<'_> {
             is_fresh,
             keeps_manifest: call.parameter("multipart-manifest") == Some("get"),
             now: decided.asker.cx.now(),
-            chance: versions::chance(&decided.asker.cx),
+            origin: self.store.origin(&decided, Cause::Copy),
         };
         let object = self.store.add(&decided, move |change| copying.run(change)).await??;
         let mut answer: HttpResponse = created(&object, &object.head.etag);
@@ -97,8 +98,7 @@ struct Copying {
     is_fresh: bool,
     keeps_manifest: bool,
     now: hanse_core::Timestamp,
-    /// For the id of its version.
-    chance: String,
+    origin: Origin,
 }
 
 impl Copying {
@@ -133,7 +133,7 @@ impl Copying {
             head: Head { modified_at: self.now, ..head },
             rest: Rest { meta, manifest, lock: Lock::default(), ..rest },
         };
-        let done = put(change, onto, target, &mut object, &found.payloads, &self.conditions, &self.chance)?;
+        let done = put(change, onto, target, &mut object, &found.payloads, &self.conditions, &self.origin)?;
         Ok(match done {
             Put::Done => Ok(object),
             other => other.done().map(|()| object).map_err(Into::into),

@@ -12,6 +12,7 @@ use super::{check_length, manifest, meta};
 use crate::conditions::Conditions;
 use crate::encryption::Under;
 use crate::intake::PUT_MAX;
+use crate::notifications::Cause;
 use crate::objects::{Incoming, check_meta};
 use crate::record::{Lock, Meta, Object};
 use crate::verbs::{DELETE_OBJECT, PUT_OBJECT};
@@ -71,6 +72,7 @@ impl Session<'_> {
             under: Under::Project,
             lock: Lock::default(),
             manifest: self.dynamic()?,
+            cause: Cause::Put,
         };
         let object = self.store.put(&decided, incoming).await?;
         Ok(created(&object, &object.head.etag))

@@ -23,6 +23,7 @@ use super::{bulk, check_length, gather, meta, split_names};
 use crate::buckets::current;
 use crate::conditions::Conditions;
 use crate::encryption::check_plain;
+use crate::notifications::{Cause, Origin};
 use crate::objects::{Put, check_meta, put};
 use crate::record::{Bucket, Head, Manifest, Meta, Object, Rest, Segment};
 use crate::verbs::{GET_OBJECT, PUT_OBJECT};
@@ -79,7 +80,7 @@ impl Session<'_> {
             etag: self.claimed_etag()?,
             conditions: self.onto()?,
             now: decided.asker.cx.now(),
-            chance: versions::chance(&decided.asker.cx),
+            origin: self.store.origin(&decided, Cause::Put),
         };
         let object = self.store.add(&decided, move |change| making.run(change)).await??;
         Ok(created(&object, &format!("\"{}\"", object.head.etag)))
@@ -159,8 +160,7 @@ struct Making {
     etag: Option<String>,
     conditions: Conditions,
     now: hanse_core::Timestamp,
-    /// For the id of its version.
-    chance: String,
+    origin: Origin,
 }
 
 impl Making {
@@ -208,7 +208,7 @@ impl Making {
             },
         };
         let done =
-            put(change, &self.bucket, &self.key, &mut object, &payloads, &self.conditions, &self.chance)?;
+            put(change, &self.bucket, &self.key, &mut object, &payloads, &self.conditions, &self.origin)?;
         Ok(match done {
             Put::Done => Ok(object),
             other => other.done().map(|()| object).map_err(Into::into),

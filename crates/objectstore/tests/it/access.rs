@@ -38,6 +38,13 @@ const CALLS: &[(&str, &str, [u16; 2])] = &[
     ("GET", "/bucket?lifecycle", [404, 404]),
     ("PUT", "/bucket?lifecycle", [400, 403]),
     ("DELETE", "/bucket?lifecycle", [204, 403]),
+    ("GET", "/bucket?logging", [200, 200]),
+    ("PUT", "/bucket?logging", [400, 403]),
+    ("GET", "/bucket?notification", [200, 200]),
+    ("PUT", "/bucket?notification", [400, 403]),
+    ("GET", "/bucket?website", [404, 404]),
+    ("PUT", "/bucket?website", [400, 403]),
+    ("DELETE", "/bucket?website", [204, 403]),
     ("GET", "/bucket?object-lock", [404, 404]),
     ("PUT", "/bucket?object-lock", [400, 403]),
     ("GET", "/bucket/key?retention", [400, 400]),
@@ -57,7 +64,6 @@ const CALLS: &[(&str, &str, [u16; 2])] = &[
     ("DELETE", "/bucket/nothing", [204, 403]),
     ("DELETE", "/bucket", [409, 403]),
     // Not offered.
-    ("GET", "/bucket?website", [501, 501]),
     ("GET", "/bucket?replication", [501, 501]),
     ("GET", "/bucket/key?torrent", [501, 501]),
 ];

@@ -10,7 +10,7 @@ use hanse_core::{Clock as _, Cx, Error, ManualClock, OsRandom, Result, Secret};
 use hanse_crypto::MasterKey;
 use hanse_logstore::{Options, Store};
 use hanse_objectstore::ports::{Key, Keys, Limits, Quota, Tokens};
-use hanse_objectstore::{Deps, ObjectStore, Settings};
+use hanse_objectstore::{Deps, ObjectStore, Settings, Webhook};
 use hanse_policy::{Caller, DomainRef, ProjectRef, Role, TokenScope};
 use hanse_store::Db;
 use hanse_web::{Listener, Metrics};
@@ -22,6 +22,12 @@ use crate::client::Client;
 
 /// Below which buckets have names.
 pub const DOMAIN: &str = "s3.test";
+
+/// Below which websites are.
+pub const SITES: &str = "site.test";
+
+/// So many events of a bucket wait for a webhook.
+pub const WAITING: u64 = 20;
 
 /// Who has which key: `<role>-<project>`, with the role and those that it implies.
 #[derive(Default)]
@@ -112,9 +118,11 @@ pub struct Cloud {
     pub keys: Arc<TestKeys>,
     pub store: Store,
     pub db: Db,
+    pub metrics: Metrics,
     /// Behind which it lives; signatures are compared with the real time.
     pub clock: Arc<ManualClock>,
     pub service: ObjectStore,
+    webhooks: Vec<Webhook>,
     directory: TempDir,
     stop: CancellationToken,
     running: JoinHandle<()>,
@@ -122,10 +130,15 @@ pub struct Cloud {
 
 impl Cloud {
     pub async fn start() -> Cloud {
-        Cloud::in_directory(tempfile::tempdir().unwrap()).await
+        Cloud::with_webhooks(Vec::new()).await
     }
 
-    async fn in_directory(directory: TempDir) -> Cloud {
+    /// One whose operator lets notifications be sent there.
+    pub async fn with_webhooks(webhooks: Vec<Webhook>) -> Cloud {
+        Cloud::in_directory(tempfile::tempdir().unwrap(), webhooks).await
+    }
+
+    async fn in_directory(directory: TempDir, webhooks: Vec<Webhook>) -> Cloud {
         let clock = Arc::new(ManualClock::at(Cx::system().now()));
         let cx = Cx::new(clock.clone(), Arc::new(OsRandom));
         let path = |name: &str| directory.path().join(name);
@@ -133,6 +146,7 @@ impl Cloud {
         let db = Db::sqlite(&cx, &path("state.db"), &[hanse_store::MIGRATIONS]).await.unwrap();
         let master = Arc::new(MasterKey::load_or_create(&path("master.key"), &cx).unwrap());
         let keys = Arc::new(TestKeys::new());
+        let metrics = Metrics::default();
         let deps = Deps {
             cx,
             db: db.clone(),
@@ -141,8 +155,15 @@ impl Cloud {
             limits: keys.clone(),
             tokens: keys.clone(),
             master,
+            metrics: metrics.clone(),
         };
-        let settings = Settings { domain: Some(DOMAIN.to_owned()), ..Settings::default() };
+        let settings = Settings {
+            domain: Some(DOMAIN.to_owned()),
+            website_domain: Some(SITES.to_owned()),
+            webhooks: webhooks.clone(),
+            events: WAITING,
+            ..Settings::default()
+        };
         let service = ObjectStore::new(deps, settings).unwrap();
         let anywhere = "127.0.0.1:0".parse().unwrap();
         let listener =
@@ -151,7 +172,7 @@ impl Cloud {
                 .unwrap();
         let (address, stop) = (listener.address().unwrap(), CancellationToken::new());
         let running = tokio::spawn(service.clone().serve(listener, stop.clone()));
-        Cloud { address, keys, store, db, clock, service, directory, stop, running }
+        Cloud { address, keys, store, db, metrics, clock, service, webhooks, directory, stop, running }
     }
 
     /// Ends the service and starts it again on the same directory.
@@ -161,7 +182,7 @@ impl Cloud {
         drop(self.service);
         self.store.close().await;
         self.db.close().await;
-        Cloud::in_directory(self.directory).await
+        Cloud::in_directory(self.directory, self.webhooks).await
     }
 
     pub fn now(&self) -> hanse_core::Timestamp {

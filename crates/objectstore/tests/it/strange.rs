@@ -37,7 +37,7 @@ async fn the_fields_of_a_form_count_as_headers_do() {
     form(&[("x-amz-checksum-crc32", "nonsense")]).await.refused(400, "InvalidRequest");
     form(&[("x-amz-acl", "public-read")]).await.refused(400, "AccessControlListNotSupported");
     form(&[("x-amz-storage-class", "GLACIER")]).await.refused(400, "InvalidStorageClass");
-    form(&[("x-amz-website-redirect-location", "/")]).await.refused(501, "NotImplemented");
+    form(&[("x-amz-website-redirect-location", "x")]).await.refused(400, "InvalidRedirectLocation");
     form(&[("x-amz-server-side-encryption", "aws:kms:dsse")]).await.refused(501, "NotImplemented");
     client.get("/bucket/form").await.refused(404, "NoSuchKey");
     let fine: &[_] =
