@@ -117,7 +117,7 @@ pub fn usage(cx: &Cx, config: &Config, state: &State, project: Option<&str>, as_
             if project.is_some_and(|wanted| wanted != known.id && wanted != known.name) {
                 continue;
             }
-            if let Some(account) = admin.account(&known.id).await? {
+            if let Some(account) = admin.usage(&known.id).await? {
                 lines.push((known, account));
             }
         }

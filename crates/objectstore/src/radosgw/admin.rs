@@ -197,9 +197,18 @@ impl Admin {
     ///
     /// # Errors
     /// 503 if that cannot be told now.
-    pub async fn account(&self, project_id: &str) -> Result<Option<Account>> {
-        let uid = uid(project_id);
-        let answer = self.ask(Method::GET, &[("uid", &uid), ("stats", "true")]).await?;
+    pub async fn usage(&self, project_id: &str) -> Result<Option<Account>> {
+        // Without `sync` the figures are those of the last time that somebody asked so.
+        self.find(&[("uid", &uid(project_id)), ("stats", "true"), ("sync", "true")]).await
+    }
+
+    /// The same without what it uses, which takes radosgw longer.
+    async fn account(&self, project_id: &str) -> Result<Option<Account>> {
+        self.find(&[("uid", &uid(project_id))]).await
+    }
+
+    async fn find(&self, query: &[(&str, &str)]) -> Result<Option<Account>> {
+        let answer = self.ask(Method::GET, query).await?;
         if answer.status == StatusCode::NOT_FOUND {
             return Ok(None);
         }
@@ -266,11 +275,11 @@ impl Admin {
     }
 
     async fn ask(&self, method: Method, query: &[(&str, &str)]) -> Result<Answer> {
-        let mut pairs: Vec<String> = query
-            .iter()
-            .map(|(name, value)| format!("{}={}", percent_encoded(name), percent_encoded(value)))
-            .collect();
+        let mut pairs: Vec<(String, String)> =
+            query.iter().map(|(name, value)| (percent_encoded(name), percent_encoded(value))).collect();
+        // By the name, of which `quota=` and `quota-type=` would be the other way round.
         pairs.sort_unstable();
+        let pairs: Vec<String> = pairs.iter().map(|(name, value)| format!("{name}={value}")).collect();
         let query = pairs.join("&");
         let host = self.fetcher.authority();
         let date = self.cx.now().iso_seconds().replace(['-', ':'], "");

@@ -12,6 +12,7 @@ mod multipart;
 mod objects;
 mod policies;
 mod quotas;
+mod radosgw;
 mod strange;
 mod swift;
 mod swift_large;
