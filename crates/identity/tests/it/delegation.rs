@@ -447,7 +447,10 @@ async fn a_gateway_may_read_the_secret_of_a_key_and_believe_what_it_is_told_for_
 
         // The secret of a key that it can name, and nothing else: it neither lists nor ends any.
         let ec2 = format!("/v3/users/{user}/credentials/OS-EC2");
-        assert_eq!(cloud.get(&format!("{ec2}/AK"), &service).await.expect(200)["credential"]["secret"], "topsecret");
+        assert_eq!(
+            cloud.get(&format!("{ec2}/AK"), &service).await.expect(200)["credential"]["secret"],
+            "topsecret"
+        );
         cloud.get(&format!("/v3/users/{project}/credentials/OS-EC2/AK"), &service).await.expect(404);
         cloud.get(&ec2, &service).await.expect(403);
         cloud.get(&format!("/v3/credentials/{}", id(&key)), &service).await.expect(404);

@@ -89,14 +89,16 @@ impl Radosgw {
             .unwrap()
             .split('&')
             .map(|pair| pair.split_once('=').unwrap())
-            .map(|(name, value)| (name.to_owned(), value.replace("%24", "$").replace("%3A", ":")))
+            .map(|(name, value)| {
+                (name.to_owned(), value.replace("%24", "$").replace("%3A", ":").replace("%20", " "))
+            })
             .collect();
         if query.contains_key("list") {
             // One at a time, so that there are pages.
             let marker = query.get("marker").map_or("", |marker| marker.trim_start_matches("at:"));
             let left: Vec<&String> = self.users.keys().filter(|uid| uid.as_str() > marker).collect();
             let page: Vec<&&String> = left.iter().take(1).collect();
-            let marker = page.first().map(|uid| format!("at:{uid}"));
+            let marker = page.first().map(|uid| format!("at:{uid}")).unwrap_or_default();
             return (200, json!({ "keys": page, "truncated": left.len() > 1, "marker": marker }));
         }
         let uid = &query["uid"];
