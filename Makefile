@@ -6,7 +6,7 @@ export HANSE_TOOLS := $(TOOLS)/bin
 export CARGO_INCREMENTAL := 0
 FUZZ_SECONDS ?= 60
 
-.PHONY: help up test check unit e2e tools packages toolchain bench bench-keystone bench-rgw fuzz \
+.PHONY: help up test check unit e2e tools packages toolchain bench bench-keystone bench-rgw fuzz test-ceph \
   conformance conformance-identity conformance-tools docs clean
 
 help: ## Show this list
@@ -35,6 +35,11 @@ e2e: toolchain packages tools ## Real clients against the real binary
 	cargo build --workspace --all-targets --quiet
 	cargo xtask guest-image
 	HANSE_REQUIRED_TESTS=e2e,postgres cargo xtask with-postgres cargo nextest run --workspace -E 'package(hanse-e2e)'
+
+test-ceph: toolchain packages tools ## Real clients against a real radosgw behind Hanse; fetches 600 MB of Debian packages
+	cargo build --package hanse --package hanse-e2e --quiet
+	scripts/ceph-node install
+	HANSE_REQUIRED_TESTS=e2e,ceph cargo nextest run --package hanse-e2e -E 'binary(radosgw)'
 
 conformance: toolchain packages conformance-tools ## Tempest, the plugins of keystoneauth, the comparison with Keystone
 	cargo build --workspace --all-targets --quiet

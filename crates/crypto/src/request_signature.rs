@@ -223,7 +223,7 @@ impl S3Credentials {
 }
 
 /// What signs a text of version 4 in a scope `20261122/RegionOne/s3`, in hexadecimal digits; `None` if that is no scope. For
-/// clients: tests and measurements.
+/// clients.
 pub fn sign_version_4(secret: &Secret<String>, scope: &str, text: &str) -> Option<String> {
     let (key, _) = signing_key(&format!("{scope}/{V4_END}"), secret)?;
     Some(hex(hmac::sign(&key, text.as_bytes()).as_ref()))

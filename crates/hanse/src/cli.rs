@@ -182,6 +182,11 @@ pub enum S3Command {
         #[command(subcommand)]
         command: S3KeysCommand,
     },
+    /// With Ceph's radosgw as the engine: how to configure it, and what projects use
+    Radosgw {
+        #[command(subcommand)]
+        command: RadosgwCommand,
+    },
     /// Read everything that object storage keeps and say what is damaged; the cloud must be down
     ///
     /// Ends with an error if something is. Whatever is damaged is refused to clients as damaged in any case.
@@ -213,6 +218,30 @@ pub enum S3Command {
     Restore {
         /// Where `hanse s3 backup` has written it
         directory: PathBuf,
+        /// As JSON, for programs
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Subcommand)]
+pub enum RadosgwCommand {
+    /// Write what radosgw must be configured with, and make the user as which it asks who its clients are
+    ///
+    /// Three files: settings for ceph.conf, a password (mode 0600), and the certificate of the cloud's own CA. The user is
+    /// `radosgw` in the project `service` with the role `service`. Run again, it has a new password.
+    Config {
+        /// Where to write
+        directory: PathBuf,
+        /// Where these files will lie on the machine of radosgw
+        #[arg(long, value_name = "DIRECTORY", default_value = "/etc/ceph/hanse")]
+        installed: PathBuf,
+    },
+    /// Show what projects use of radosgw, and what they may
+    Usage {
+        /// Of this project only: name or id
+        #[arg(long)]
+        project: Option<String>,
         /// As JSON, for programs
         #[arg(long)]
         json: bool,

@@ -6,8 +6,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use hanse_core::{Error, Result};
-use hanse_crypto::TokenProvider;
+use hanse_core::{Context, Error, Result, Secret};
+use hanse_crypto::{TokenProvider, secret_file};
 use hanse_identity::{Compliance, Demands, Settings, UNIQUE_PASSWORDS_MAX};
 use ipnet::IpNet;
 use serde::Deserialize;
@@ -183,9 +183,28 @@ pub struct Network {
     pub public_cidr: IpNet,
 }
 
+/// What keeps the objects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Engine {
+    Embedded,
+    Radosgw,
+}
+
+/// Where radosgw is, and who we are there.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Radosgw {
+    pub endpoint: String,
+    pub access_key: String,
+    pub secret_key_file: PathBuf,
+    pub ca: Option<PathBuf>,
+}
+
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default)]
 pub struct ObjectStore {
+    pub engine: Engine,
+    pub radosgw: Option<Radosgw>,
     pub listen: SocketAddr,
     pub public_url: String,
     pub domain: Option<String>,
@@ -240,7 +259,7 @@ defaults! {
     Hypervisor "hypervisor" { driver, accelerator }
     Compute "compute" { cpu_allocation_ratio }
     Network "network" { public_cidr }
-    ObjectStore "objectstore" { listen, public_url, webhooks, tls, connections } [without domain, website_domain, directory]
+    ObjectStore "objectstore" { engine, listen, public_url, webhooks, tls, connections } [without domain, website_domain, directory, radosgw]
     Log "log" { level, total_mib }
 }
 
@@ -261,6 +280,19 @@ impl ObjectStore {
         if rest.is_empty() || rest.contains('/') {
             return wrong("objectstore.public_url must have neither a path nor a slash at its end");
         }
+        match (self.engine, &self.radosgw) {
+            (Engine::Embedded, None) => {}
+            (Engine::Embedded, Some(_)) => {
+                return wrong("[objectstore.radosgw] goes with objectstore.engine = \"radosgw\"");
+            }
+            (Engine::Radosgw, None) => {
+                return wrong(
+                    "objectstore.engine = \"radosgw\" needs endpoint, access_key and secret_key_file in [objectstore.radosgw]",
+                );
+            }
+            // What is about a listener of ours means nothing.
+            (Engine::Radosgw, Some(radosgw)) => return radosgw.check(),
+        }
         if !self.tls && !self.listen.ip().is_loopback() {
             return wrong("objectstore.tls may be false only if objectstore.listen is a loopback address");
         }
@@ -277,6 +309,46 @@ impl ObjectStore {
                 Error::bad_request(format!("{names}: {}", error.message()))
             },
         )
+    }
+}
+
+impl Radosgw {
+    fn check(&self) -> Result<()> {
+        let wrong = |message: &str| Err(Error::bad_request(message));
+        if self.endpoint.starts_with("https://") && self.ca.is_none() {
+            return wrong("objectstore.radosgw.endpoint with https:// needs objectstore.radosgw.ca");
+        }
+        if self.access_key.is_empty() || !self.access_key.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return wrong("objectstore.radosgw.access_key is no access key");
+        }
+        if !self.secret_key_file.is_absolute() {
+            return wrong("objectstore.radosgw.secret_key_file must be an absolute path");
+        }
+        Ok(())
+    }
+
+    /// What radosgw is asked with. The secret key is read from its file, which only the user of the cloud may read.
+    ///
+    /// # Errors
+    /// 400 with the key and what to do.
+    pub fn settings(&self) -> Result<hanse_objectstore::radosgw::Settings> {
+        let missing = |key: &str, file: &Path| {
+            Error::bad_request(format!("objectstore.radosgw.{key}: there is no {}", file.display()))
+        };
+        let file = &self.secret_key_file;
+        let secret =
+            secret_file::read_checked(file, 4096)?.ok_or_else(|| missing("secret_key_file", file))?;
+        let secret = std::str::from_utf8(secret.expose()).context("objectstore.radosgw.secret_key_file")?;
+        let ca = self.ca.as_ref().map(|file| {
+            let bytes = secret_file::read_public(file, 1 << 20)?.ok_or_else(|| missing("ca", file))?;
+            String::from_utf8(bytes).context("objectstore.radosgw.ca")
+        });
+        Ok(hanse_objectstore::radosgw::Settings {
+            endpoint: self.endpoint.clone(),
+            access_key: self.access_key.clone(),
+            secret_key: Secret::new(secret.trim().to_owned()),
+            ca: ca.transpose()?,
+        })
     }
 }
 
@@ -344,7 +416,7 @@ impl Config {
             );
         }
         self.objectstore.check()?;
-        if self.objectstore.listen == self.api.listen {
+        if self.objectstore.engine == Engine::Embedded && self.objectstore.listen == self.api.listen {
             return wrong("objectstore.listen and api.listen must differ");
         }
         if !(0.1..=64.0).contains(&self.compute.cpu_allocation_ratio) {
@@ -363,17 +435,19 @@ impl Config {
 }
 
 fn check_keys(table: &toml::Table) -> Result<()> {
+    check_section("", table)
+}
+
+/// Whether all that stands in a section is known, with the sections in it (`objectstore.radosgw`).
+fn check_section(section: &str, table: &toml::Table) -> Result<()> {
     for (name, value) in table {
+        let full = if section.is_empty() { name.clone() } else { format!("{section}.{name}") };
         match value {
-            toml::Value::Table(section) if KEYS.iter().any(|key| key.section == name) => {
-                for inner in section.keys() {
-                    if !KEYS.iter().any(|key| key.section == name && key.name == inner) {
-                        return Err(unknown(&format!("{name}.{inner}")));
-                    }
-                }
+            toml::Value::Table(inner) if KEYS.iter().any(|key| key.section == full) => {
+                check_section(&full, inner)?
             }
-            _ if KEYS.iter().any(|key| key.section.is_empty() && key.name == name) => {}
-            _ => return Err(unknown(name)),
+            _ if KEYS.iter().any(|key| key.section == section && key.name == name) => {}
+            _ => return Err(unknown(&full)),
         }
     }
     Ok(())
@@ -483,6 +557,11 @@ mod tests {
             "[objectstore]\nwebsite_domain = \"Example\"",
             "[objectstore]\ndomain = \"s3.a.b\"\nwebsite_domain = \"web.s3.a.b\"",
             "[objectstore]\ndomain = \"a.b\"\nwebsite_domain = \"a.b\"",
+            "[objectstore]\nengine = \"minio\"",
+            "[objectstore]\nengine = \"radosgw\"",
+            "[objectstore.radosgw]\nendpoint = \"http://127.0.0.1:8000\"",
+            "[objectstore]\nengine = \"radosgw\"\nradosgw = { endpoint = \"https://rgw.example.org\", access_key = \"A\", secret_key_file = \"/s\" }",
+            "[objectstore.radosgw]\nsecret_key = \"s\"",
             "[hypervisor]\ndriver = \"vmware\"",
             "= broken",
         ] {

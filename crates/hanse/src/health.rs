@@ -1,6 +1,7 @@
 //! `/healthz` and `/metrics`, and asking for them.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::State;
@@ -9,6 +10,7 @@ use axum::routing::get;
 use axum::{Extension, Json, Router};
 use hanse_core::{Context, Cx, Error, Result};
 use hanse_node::desired::{self, Node};
+use hanse_objectstore::radosgw::Admin;
 use hanse_store::{Coalesced, Db, within};
 use hanse_web::{Metrics, Peer};
 use http::StatusCode;
@@ -26,6 +28,18 @@ const ANSWER_LIMIT: Duration = Duration::from_millis(1500);
 pub struct Health {
     pub release: String,
     pub nodes: Vec<NodeHealth>,
+    /// If another program keeps the objects.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub radosgw: Option<RadosgwHealth>,
+}
+
+/// Everything else goes on without it, and what projects may have there is set when it is back.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct RadosgwHealth {
+    pub answers: bool,
+    /// What is wrong.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -36,15 +50,15 @@ pub struct NodeHealth {
 }
 
 /// The routes. The names of nodes and the metrics are for this machine alone.
-pub fn routes(db: Db, metrics: Metrics) -> Router {
-    let healthz = get(healthz).with_state((db.clone(), Coalesced::default()));
+pub fn routes(db: Db, metrics: Metrics, radosgw: Option<Arc<Admin>>) -> Router {
+    let healthz = get(healthz).with_state((db.clone(), Coalesced::default(), radosgw));
     Router::new().route("/healthz", healthz).route("/metrics", get(show_metrics).with_state((db, metrics)))
 }
 
 /// However many ask, the database is asked once at a time, and all have the answer within its limit, or twice that
 /// if they came while it was asked.
 async fn healthz(
-    State((db, asking)): State<(Db, Coalesced<Vec<Node>>)>,
+    State((db, asking, radosgw)): State<(Db, Coalesced<Vec<Node>>, Option<Arc<Admin>>)>,
     peer: Option<Extension<Peer>>,
 ) -> Response {
     let nodes = within(ANSWER_LIMIT, async move { desired::nodes(&mut db.read().await?).await });
@@ -60,10 +74,20 @@ async fn healthz(
                 connected: node.connected,
                 accelerator: node.hello.accelerator,
             });
-            Json(Health { release: env!("CARGO_PKG_VERSION").to_owned(), nodes: nodes.collect() })
-                .into_response()
+            let nodes = nodes.collect();
+            let radosgw = match radosgw {
+                Some(admin) => Some(ask_radosgw(&admin).await),
+                None => None,
+            };
+            Json(Health { release: env!("CARGO_PKG_VERSION").to_owned(), nodes, radosgw }).into_response()
         }
     }
+}
+
+async fn ask_radosgw(admin: &Admin) -> RadosgwHealth {
+    let checked = tokio::time::timeout(ANSWER_LIMIT, admin.check()).await;
+    let checked = checked.unwrap_or_else(|_| Err(Error::unavailable("radosgw does not answer in time")));
+    RadosgwHealth { answers: checked.is_ok(), message: checked.err().map(|error| error.detail()) }
 }
 
 async fn show_metrics(State((db, metrics)): State<(Db, Metrics)>, peer: Option<Extension<Peer>>) -> Response {
@@ -130,7 +154,7 @@ mod tests {
         let (cx, _) = context();
         for test in databases(&cx, MIGRATIONS).await {
             let asking = Coalesced::default();
-            let probe = || healthz(State((test.db.clone(), asking.clone())), None);
+            let probe = || healthz(State((test.db.clone(), asking.clone(), None)), None);
             assert_eq!(probe().await.status(), StatusCode::OK, "{}", test.engine);
             if test.db.engine() != Engine::Postgres {
                 continue;

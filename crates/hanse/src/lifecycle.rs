@@ -9,7 +9,7 @@ use hanse_crypto::secret_file;
 use serde_json::json;
 
 use crate::config::{Config, Driver};
-use crate::health::{self, Health};
+use crate::health::{self, Health, RadosgwHealth};
 use crate::machine::{self, require_root};
 use crate::process::{self, Errand, Role};
 use crate::state::{Cloud, State};
@@ -230,6 +230,7 @@ pub fn status(cx: &Cx, config: &Config, as_json: bool) -> Result<()> {
             "cloud": cloud.id,
             "control_plane": { "pid": runs(Role::ControlPlane), "healthy": health.is_ok() },
             "agent": { "pid": runs(Role::Agent) },
+            "radosgw": health.as_ref().ok().and_then(|health| health.radosgw.as_ref()),
             "nodes": health.map(|health| health.nodes).unwrap_or_default(),
             "endpoints": {
                 "identity": format!("{}/identity/v3", config.api.public_url),
@@ -260,6 +261,13 @@ pub fn status(cx: &Cx, config: &Config, as_json: bool) -> Result<()> {
             for node in &health.nodes {
                 let says = if node.connected { "connected" } else { "not connected" };
                 tell!("Machine         {}: {says}, guests run on {}", node.name, node.accelerator);
+            }
+            match &health.radosgw {
+                Some(RadosgwHealth { answers: true, .. }) => tell!("radosgw         answers"),
+                Some(RadosgwHealth { message, .. }) => {
+                    tell!("radosgw         {}", message.as_deref().unwrap_or("does not answer"));
+                }
+                None => {}
             }
         }
     }

@@ -1,6 +1,7 @@
 //! `hanse s3`: what the operator of the machine does about object storage, without an account.
 
 mod copies;
+mod radosgw;
 
 use std::io::BufRead;
 
@@ -14,8 +15,8 @@ use hanse_store::Db;
 use serde_json::json;
 
 use crate::admin::inside;
-use crate::cli::{S3Command, S3KeysCommand};
-use crate::config::Config;
+use crate::cli::{RadosgwCommand, S3Command, S3KeysCommand};
+use crate::config::{Config, Engine};
 use crate::machine::{cloud, require_root};
 use crate::state::State;
 use crate::wiring::{self, Keys};
@@ -28,6 +29,17 @@ pub fn run(cx: &Cx, config: &Config, command: &S3Command) -> Result<()> {
     cloud(&state)?;
     let command = match command {
         S3Command::Keys { command } => command,
+        S3Command::Radosgw { command: RadosgwCommand::Config { directory, installed } } => {
+            return radosgw::configure(cx, config, &state, directory, installed);
+        }
+        S3Command::Radosgw { command: RadosgwCommand::Usage { project, json } } => {
+            return radosgw::usage(cx, config, &state, project.as_deref(), *json);
+        }
+        _ if config.objectstore.engine == Engine::Radosgw => {
+            return Err(Error::conflict(
+                "the objects are in the hands of radosgw: check and copy them with Ceph",
+            ));
+        }
         S3Command::Fsck { rebuild_index, accept_loss, remove_orphans, json } => {
             let repair = Repair {
                 rebuild_index: *rebuild_index,

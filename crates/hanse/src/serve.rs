@@ -14,7 +14,7 @@ use hanse_crypto::{
 use hanse_store::Db;
 use hanse_web::{Limits, Listener, Metrics};
 
-use crate::config::Config;
+use crate::config::{Config, Engine};
 use crate::objects::{self, Objects};
 use crate::process::{Errand, Role, Word, say};
 use crate::state::{self, State};
@@ -77,7 +77,10 @@ pub async fn run(cx: &Cx, config: &Config, path: Option<PathBuf>, errand: Option
     let limits = Limits { connections: config.api.connections, ..Limits::default() };
     let listener =
         Listener::bind(config.api.listen, "api.listen", tls.clone(), limits, metrics.clone()).await?;
-    let objects = Objects::begin(cx, config, &state, tls, &metrics).await?;
+    let objects = match config.objectstore.engine {
+        Engine::Embedded => Some(Objects::begin(cx, config, &state, tls, &metrics).await?),
+        Engine::Radosgw => None,
+    };
     let db = database(cx, config, &state).await?;
     let keys = keys(cx, config, &state)?;
     if let Some(errand) = errand {
@@ -89,6 +92,14 @@ pub async fn run(cx: &Cx, config: &Config, path: Option<PathBuf>, errand: Option
     if let Err(error) = hub.forget_sessions().await {
         tracing::error!(%error, "cannot note that no agent is connected yet");
     }
+    if config.objectstore.engine == Engine::Radosgw {
+        hanse_objectstore::radosgw::begin(&db, cx).await?;
+    }
+    let objects = async {
+        if let Some(objects) = objects {
+            objects.run(object_store, stop.clone()).await;
+        }
+    };
     let retention = Retention { db: db.clone(), cx: cx.clone(), keep: config.audit.keep() };
     let socket = state::private_socket(&state.agent_socket())?;
     let chores = vec![
@@ -105,7 +116,7 @@ pub async fn run(cx: &Cx, config: &Config, path: Option<PathBuf>, errand: Option
     tokio::join!(
         listener.run(router, stop.clone()),
         hub.run(socket, stop.clone()),
-        objects.run(object_store, stop.clone()),
+        objects,
         runner.run(4, stop.clone()),
         retention.run(stop.clone())
     );
@@ -167,7 +178,7 @@ fn names(config: &Config) -> Vec<String> {
     let objects = &config.objectstore;
     let mut names = vec![host(&config.api.public_url), SERVER_NAME.to_owned(), "127.0.0.1".to_owned()];
     let mut listened = vec![config.api.listen.ip()];
-    if objects.tls {
+    if objects.tls && objects.engine == Engine::Embedded {
         names.push(host(&objects.public_url));
         let domains = objects.domain.iter().chain(&objects.website_domain);
         names.extend(domains.flat_map(|domain| [domain.clone(), format!("*.{domain}")]));

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use hanse_compute::ports::Quota;
@@ -14,14 +15,15 @@ use hanse_node::desired::{Documents, Sealer};
 use hanse_node::documents::Kind;
 use hanse_node::hub::Hub;
 use hanse_objectstore::ObjectStore;
+use hanse_objectstore::radosgw::{self, Accounts, Admin};
 use hanse_policy::Verb;
 use hanse_store::{Db, Migrations};
 use hanse_volume::Volume;
 use hanse_web::{Api, Metrics, Service, mount};
-use hanse_work::Runner;
+use hanse_work::{Reconciler, Runner};
 use ipnet::IpNet;
 
-use crate::config::Config;
+use crate::config::{Config, Engine};
 use crate::health;
 use crate::orphans::Owners;
 use crate::ports::{IdentityService, ImageService, NetworkService, NodeStore, ServerService, VolumeService};
@@ -38,6 +40,7 @@ pub const MIGRATIONS: &[Migrations] = &[
     hanse_network::MIGRATIONS,
     hanse_compute::MIGRATIONS,
     hanse_volume::MIGRATIONS,
+    hanse_objectstore::radosgw::MIGRATIONS,
 ];
 
 /// What the control plane is made of.
@@ -46,6 +49,19 @@ pub struct ControlPlane {
     pub runner: Runner,
     pub router: Router,
     pub object_store: ObjectStoreOn,
+}
+
+/// How long radosgw may believe what identity told it, before it asks again: so long a key or a role that was taken away goes
+/// on there. Its clock may be ahead of ours by less than this.
+const RADOSGW_BELIEVES: Duration = Duration::from_secs(60);
+
+/// Who asks radosgw, if it is the engine.
+///
+/// # Errors
+/// 400 if its keys cannot be read.
+pub fn radosgw(cx: &Cx, config: &Config) -> Result<Option<Arc<Admin>>> {
+    let settings = config.objectstore.radosgw.as_ref().map(|radosgw| radosgw.settings()).transpose()?;
+    settings.map(|settings| Ok(Arc::new(Admin::new(cx, settings)?))).transpose()
 }
 
 /// Makes object storage on a store that is open.
@@ -91,10 +107,17 @@ pub fn control_plane(
         metrics: metrics.clone(),
         identity_url: format!("{}/identity/v3", config.api.public_url).into(),
     };
-    let router = all
-        .iter()
-        .fold(health::routes(db.clone(), metrics.clone()), |router, service| mount(router, service, &api));
-    let reconcilers = all.into_iter().flat_map(|service| service.reconcilers).collect();
+    let radosgw = radosgw(cx, config)?;
+    let router =
+        all.iter().fold(health::routes(db.clone(), metrics.clone(), radosgw.clone()), |router, service| {
+            mount(router, service, &api)
+        });
+    let mut reconcilers: Vec<Arc<dyn Reconciler>> =
+        all.into_iter().flat_map(|service| service.reconcilers).collect();
+    if let Some(admin) = radosgw {
+        let of_identity = Arc::new(IdentityService(identity.clone()));
+        reconcilers.push(Arc::new(Accounts::new(admin, of_identity.clone(), of_identity, db.clone())));
+    }
     let runner = Runner::new(db.clone(), cx, reconcilers, crash);
     let object_store = object_store(cx, config, db, keys, metrics, identity)?;
     Ok(ControlPlane { hub, runner, router, object_store })
@@ -215,8 +238,11 @@ fn network(config: &Config, db: &Db, documents: Documents) -> Network {
 fn identity(config: &Config, db: &Db, keys: &Keys, others: &[Service]) -> Result<Identity> {
     let mut catalog = vec![hanse_identity::CATALOG];
     catalog.extend(others.iter().flat_map(|service| service.catalog.iter().copied()));
-    let object_storage =
-        hanse_objectstore::CATALOG.map(|entry| (entry, config.objectstore.public_url.clone()));
+    let (entries, gateway) = match config.objectstore.engine {
+        Engine::Embedded => (hanse_objectstore::CATALOG, None),
+        Engine::Radosgw => (radosgw::CATALOG, Some(RADOSGW_BELIEVES)),
+    };
+    let object_storage = entries.map(|entry| (entry, config.objectstore.public_url.clone()));
     Ok(Identity::new(Deps {
         db: db.clone(),
         hasher: keys.hasher.clone(),
@@ -226,7 +252,7 @@ fn identity(config: &Config, db: &Db, keys: &Keys, others: &[Service]) -> Result
         elsewhere: object_storage.into(),
         public_url: config.api.public_url.clone(),
         region: config.api.region.clone(),
-        settings: config.identity.settings()?,
+        settings: hanse_identity::Settings { gateway, ..config.identity.settings()? },
     }))
 }
 

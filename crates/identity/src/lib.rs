@@ -21,6 +21,7 @@ mod filters;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing;
+mod gateway;
 mod groups;
 mod hierarchy;
 mod limits;
@@ -92,6 +93,11 @@ pub struct Settings {
     /// Failed logins in a minute for one account from one source, after which further ones get 429.
     pub failures_per_minute: u32,
     pub compliance: Compliance,
+    /// For a gateway beside this cloud that asks as a user with the role `service` and remembers what it was told
+    /// (radosgw): how long it may. It may also read the secret of an EC2 credential that it can name, which it needs to
+    /// check uploads in signed chunks. `None` where there is no such gateway: then an answer is good as long as its token,
+    /// and secrets are for their owners.
+    pub gateway: Option<Duration>,
 }
 
 impl Default for Settings {
@@ -100,6 +106,7 @@ impl Default for Settings {
             token_life: Duration::from_secs(4 * 3600),
             failures_per_minute: 10,
             compliance: Compliance::default(),
+            gateway: None,
         }
     }
 }

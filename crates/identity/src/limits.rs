@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use hanse_core::{Cx, Error, Result, check_text};
-use hanse_policy::{Caller, Grant, Scope, Target, TokenScope};
+use hanse_policy::{Caller, Grant, ProjectRef, Scope, Target, TokenScope};
 use hanse_store::{Conn, Select, Tx};
 use hanse_web::Params;
 use serde::Deserialize;
@@ -16,7 +16,7 @@ use crate::catalog::{Region, Service};
 use crate::db;
 use crate::db::revision::Touched;
 use crate::filters::by_text;
-use crate::model::{Project, nullable, or_null};
+use crate::model::{Project, Site, nullable, or_null};
 use crate::resource::{Resource, Verbs};
 use crate::row::row;
 use crate::verbs::{
@@ -334,6 +334,21 @@ pub(crate) async fn create_many<R: Resource>(
 }
 
 impl Identity {
+    /// Every project with its name, and whether neither it nor anything above it is disabled. Domains are none.
+    ///
+    /// # Errors
+    /// 503 if the database does not answer.
+    pub async fn projects(&self, cx: &Cx) -> Result<Vec<(ProjectRef, bool)>> {
+        let snapshot = self.0.snapshots.confirmed(cx).await?;
+        let projects = snapshot.places().filter(|place| !place.is_domain).filter_map(|place| {
+            let domain = snapshot.domain_ref(&place.domain_id)?;
+            let id = place.id.to_string();
+            let is_live = snapshot.live_site(&Site::Project(id.clone())).is_some();
+            Some((ProjectRef { id, name: place.name.clone(), domain }, is_live))
+        });
+        Ok(projects.collect())
+    }
+
     /// The limits of a project for a type of service (`compute`), by the name of the resource: what was set for it, or
     /// else what is registered. -1 is none. For the `Limits` ports of the other services.
     ///

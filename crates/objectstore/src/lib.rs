@@ -33,6 +33,7 @@ mod policy;
 pub mod ports;
 mod query;
 mod quotas;
+pub mod radosgw;
 mod reads;
 mod record;
 mod server;

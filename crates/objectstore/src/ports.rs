@@ -40,6 +40,23 @@ pub struct Quota {
     pub bytes: Option<u64>,
 }
 
+/// A project of the cloud.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Project {
+    pub id: String,
+    pub name: String,
+    /// Neither it nor anything above it is disabled.
+    pub enabled: bool,
+}
+
+/// Which projects there are: identity's.
+#[async_trait]
+pub trait Projects: Send + Sync {
+    /// # Errors
+    /// 503 if that cannot be told now.
+    async fn all(&self, cx: &Cx) -> Result<Vec<Project>>;
+}
+
 /// What projects may have: identity's limits.
 #[async_trait]
 pub trait Limits: Send + Sync {

@@ -134,6 +134,13 @@ pub const KEYS: &[Key] = &[
         "\"172.24.4.0/24\"",
         "Addresses of the network `public`: gateways and floating IPs. Its first address is this host's.",
     ),
+    key(
+        "objectstore",
+        "engine",
+        "\"embedded\"",
+        "What keeps the objects: \"embedded\", or \"radosgw\", a Ceph that clients talk to themselves. With the latter public_url is\n\
+         radosgw's, and the other keys of this section mean nothing.",
+    ),
     key("objectstore", "listen", "\"127.0.0.1:8444\"", "Address and port of S3."),
     key(
         "objectstore",
@@ -182,6 +189,30 @@ pub const KEYS: &[Key] = &[
         "directory",
         "",
         "Directory of the objects, on a disk of their own perhaps; without it, `objects` below state_dir.",
+    ),
+    key(
+        "objectstore.radosgw",
+        "endpoint",
+        "",
+        "Address of radosgw for its Admin Ops API, without a path. Without TLS on this machine only.",
+    ),
+    key(
+        "objectstore.radosgw",
+        "access_key",
+        "",
+        "Access key of a user of radosgw with the capability `users=*`.",
+    ),
+    key(
+        "objectstore.radosgw",
+        "secret_key_file",
+        "",
+        "File with its secret key, of the user of the cloud and with mode 0600.",
+    ),
+    key(
+        "objectstore.radosgw",
+        "ca",
+        "",
+        "PEM file with the certificate of the CA that vouches for the endpoint; needed with https://.",
     ),
     key("external", "uplink", "", "Interface through which guests reach the outside. Off unless set."),
     key("log", "level", "\"info\"", "\"error\", \"warn\", \"info\", \"debug\" or \"trace\"."),

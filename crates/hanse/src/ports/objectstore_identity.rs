@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use hanse_core::{Cx, Result};
 use hanse_identity::Identity;
-use hanse_objectstore::ports::{Key, Keys, Limits, Quota, Tokens};
+use hanse_objectstore::ports::{Key, Keys, Limits, Project, Projects, Quota, Tokens};
 use hanse_policy::Caller;
 
 /// Access keys are EC2 credentials, limits are the unified limits of the service `s3`, tokens are those of all services.
@@ -33,5 +33,16 @@ impl Limits for IdentityService {
 impl Tokens for IdentityService {
     async fn authenticate(&self, cx: &Cx, token: &str) -> Result<Arc<Caller>> {
         self.0.authenticator().authenticate(cx, token).await
+    }
+}
+
+#[async_trait]
+impl Projects for IdentityService {
+    async fn all(&self, cx: &Cx) -> Result<Vec<Project>> {
+        let all = self.0.projects(cx).await?;
+        Ok(all
+            .into_iter()
+            .map(|(known, enabled)| Project { id: known.id, name: known.name, enabled })
+            .collect())
     }
 }

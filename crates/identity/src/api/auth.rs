@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use crate::Identity;
 use crate::auth::{DomainNamed, Issued, Named, Opened, Proof, Receipt, Want, unsupported_method};
 use crate::catalog::Listing;
+use crate::gateway;
 use crate::model::{Site, unauthorized};
 use crate::verbs::{AUTH_CATALOG, AUTH_SYSTEM};
 
@@ -358,6 +359,7 @@ pub(crate) async fn show(
     let knows_access_rules = version.is_some_and(|version| version >= 1.0);
     let opened =
         identity.show_token(&call.cx, &call.caller, subject, allow_expired, knows_access_rules).await?;
+    let opened = gateway::soon(&identity, &call.cx, &call.caller, opened);
     let snapshot = identity.0.snapshots.current(&call.cx).await?;
     let body = view(&identity, &opened, (!params.has("nocatalog")).then_some(snapshot.catalog()));
     let token = subject.unwrap_or_default().to_owned();

@@ -15,6 +15,7 @@ use super::{list, resource};
 use crate::Identity;
 use crate::auth::{Opened, Signed};
 use crate::credentials::{self as verbs, Create, Update, ec2_key};
+use crate::gateway;
 
 fn view(identity: &Identity, opened: &verbs::Opened) -> Value {
     let verbs::Opened { credential, blob } = opened;
@@ -148,6 +149,7 @@ async fn identify(
     signed: Signed,
 ) -> Result<(Opened, Json<Value>)> {
     let opened = identity.identify(&call.cx, &call.caller, open.peer, signed).await?;
+    let opened = gateway::soon(identity, &call.cx, &call.caller, opened);
     let snapshot = identity.0.snapshots.current(&call.cx).await?;
     let body = token_view(identity, &opened, Some(snapshot.catalog()));
     Ok((opened, Json(body)))

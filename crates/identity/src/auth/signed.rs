@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use hanse_core::{Cx, Error, Result, Secret};
+use hanse_core::{Cx, Error, Kind, Result, Secret};
 use hanse_crypto::{Ec2Credentials, S3Credentials};
 use hanse_policy::Caller;
 
@@ -12,7 +12,7 @@ use crate::Identity;
 use crate::brake::Key;
 use crate::credentials::{self, Credential, access_hash, ec2_key};
 use crate::db;
-use crate::model::{Site, unauthorized};
+use crate::model::{Site, missing, unauthorized};
 use crate::token::{AuditId, Delegated, Methods, Payload};
 use crate::verbs::VALIDATE_SIGNATURE;
 
@@ -101,12 +101,26 @@ impl Identity {
         let found = db::credentials::of_access(&mut conn, &access).await?;
         drop(conn);
         // Only wrong ones are slowed down: the source is the gateway, and a right one must get through it.
+        let is_gateway = crate::gateway::asks(self, caller);
         let refused = || async {
-            self.0.brake.begin(cx.now(), &Key::new(format!("signature {access}"), source))?;
-            self.note_refused(cx, &access).await?;
+            let slowed = self.0.brake.begin(cx.now(), &Key::new(format!("signature {access}"), source));
+            match slowed {
+                Ok(()) => self.note_refused(cx, &access).await?,
+                // Its client would be told of an error of the server, and try again.
+                Err(_) if is_gateway => {}
+                Err(error) => return Err(error),
+            }
             Err(unauthorized())
         };
-        let Some(found) = found else { return refused().await };
+        let Some(found) = found else {
+            return match refused().await {
+                // S3 tells an unknown key from a wrong signature.
+                Err(error) if is_gateway && error.kind() == Kind::Unauthorized => {
+                    Err(missing("credential", signed.access()))
+                }
+                other => other,
+            };
+        };
         let opened = credentials::open(self, found)?;
         let secret = ec2_key(&opened)?.secret;
         let (is_right, signed_at) = match &signed {

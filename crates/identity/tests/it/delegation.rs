@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use hanse_core::Secret;
 use hanse_crypto::TotpKey;
+use hanse_identity::Settings;
 use serde_json::{Value, json};
 
-use crate::cloud::{Answer, Cloud, PASSWORD, by_password, clouds, in_project, role_names};
+use crate::cloud::{Answer, Cloud, PASSWORD, by_password, clouds, clouds_with, in_project, role_names};
 
 const STRING_TO_SIGN: &str = "R0VUCgoKTW9uLCAwMSBKYW4gMjAyNCAwMDowMDowMCBHTVQKL2J1Y2tldC9rZXk=";
 const SIGNATURE: &str = "zs5r03TKXNel49RzutaWC9JlSP4=";
@@ -412,6 +413,57 @@ async fn whoever_signed_a_request_is_told_to_services_alone() {
         cloud.delete(&format!("/v3/users/{user}/tokens"), token).await.expect(403);
         cloud.delete(&format!("/v3/credentials/{}", id(&key)), &admin).await.expect(204);
         cloud.get("/v3/auth/projects", token).await.expect(401);
+    }
+}
+
+#[tokio::test]
+async fn a_gateway_may_read_the_secret_of_a_key_and_believe_what_it_is_told_for_a_minute() {
+    let gateway = Settings { gateway: Some(Duration::from_secs(60)), ..Settings::default() };
+    for cloud in clouds_with(&gateway).await {
+        let demo = cloud.demo().await;
+        let (user, project) = (cloud.id("users", "demo").await, cloud.id("projects", "demo").await);
+        let blob = json!({ "access": "AK", "secret": "topsecret" }).to_string();
+        let key = json!({ "type": "ec2", "blob": blob, "project_id": project, "user_id": user });
+        let key = post(&cloud, &demo, "credentials", "credential", key).await;
+        cloud.ensure("service", "radosgw", "service").await;
+        let service = cloud.login("radosgw", PASSWORD, in_project("service")).await.token();
+        // The clock of a new cloud stands at 11:06:40.
+        let in_a_minute = "2026-11-18T11:07:40.000000Z";
+        let signed = |access: &str, token: &str| json!({ "credentials": { "access": access, "signature": SIGNATURE, "token": token } });
+        let ask = async |access: &str, token: &str| {
+            cloud.call("POST", "/v3/s3tokens", &service, signed(access, token)).await
+        };
+        let told = ask("AK", STRING_TO_SIGN).await.expect(200);
+        assert_eq!(told["token"]["expires_at"], in_a_minute);
+        assert_eq!(told["token"]["project"]["id"], json!(project));
+        assert!(told["token"]["roles"].to_string().contains("member"), "{told}");
+        // S3 tells an unknown key from a wrong signature, however often it is asked.
+        for _ in 0..15 {
+            ask("nobody's", STRING_TO_SIGN).await.expect(404);
+            ask("AK", "R0VUCg==").await.expect(401);
+        }
+        cloud.send("POST", "/v3/s3tokens", &[], signed("AK", STRING_TO_SIGN).to_string()).await.expect(401);
+        cloud.call("POST", "/v3/s3tokens", &demo, signed("AK", STRING_TO_SIGN)).await.expect(403);
+
+        // The secret of a key that it can name, and nothing else: it neither lists nor ends any.
+        let ec2 = format!("/v3/users/{user}/credentials/OS-EC2");
+        assert_eq!(
+            cloud.get(&format!("{ec2}/AK"), &service).await.expect(200)["credential"]["secret"],
+            "topsecret"
+        );
+        cloud.get(&format!("/v3/users/{project}/credentials/OS-EC2/AK"), &service).await.expect(404);
+        cloud.get(&ec2, &service).await.expect(403);
+        cloud.get(&format!("/v3/credentials/{}", id(&key)), &service).await.expect(404);
+        cloud.delete(&format!("{ec2}/AK"), &service).await.expect(404);
+        cloud.get(&format!("{ec2}/AK"), &demo).await.expect(200);
+
+        // The token of a user is told to end soon as well, to the gateway alone.
+        let show = async |by: &str| {
+            let headers = [("x-auth-token", by), ("x-subject-token", demo.as_str())];
+            cloud.send("GET", "/v3/auth/tokens", &headers, String::new()).await.expect(200)["token"].clone()
+        };
+        assert_eq!(show(&service).await["expires_at"], in_a_minute);
+        assert_ne!(show(&demo).await["expires_at"], in_a_minute);
     }
 }
 

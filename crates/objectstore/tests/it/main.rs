@@ -16,6 +16,7 @@ mod notifications;
 mod objects;
 mod policies;
 mod quotas;
+mod radosgw;
 mod strange;
 mod swift;
 mod swift_large;
