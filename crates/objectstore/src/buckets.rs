@@ -90,7 +90,7 @@ impl ObjectStore {
             self.audit(decided, &decided.grant(&bucket.name)?).await?;
         }
         let quota =
-            self.0.quotas.of(&decided.asker.cx, &decided.project_id).await.map_err(|e| fault::of(&e))?;
+            self.quota_of(&decided.asker.cx, &decided.project_id).await.map_err(|e| fault::of(&e))?;
         let most =
             quota.buckets.and_then(|most| usize::try_from(most).ok()).unwrap_or(self.0.settings.buckets);
         let made = self

@@ -67,7 +67,7 @@ impl<T> Page<T> {
 }
 
 /// The first key that does not begin with this, as far as UTF-8 goes.
-fn behind(prefix: &[u8]) -> Vec<u8> {
+pub fn behind(prefix: &[u8]) -> Vec<u8> {
     // No UTF-8 has this byte.
     [prefix, &[0xff]].concat()
 }

@@ -83,11 +83,20 @@ pub struct Swift {
     pub read: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub write: Option<String>,
+    /// What an account may hold: bytes and objects by the names `bytes` and `count`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub quotas: BTreeMap<String, u64>,
 }
 
 impl Swift {
     pub fn is_empty(&self) -> bool {
         *self == Swift::default()
+    }
+
+    /// What an account may hold. Source: OpenStack Swift, middleware "Account Quotas".
+    pub fn account_quota(&self) -> Quota {
+        let limit = |name: &str| self.quotas.get(name).copied();
+        Quota { buckets: None, objects: limit("count"), bytes: limit("bytes") }
     }
 
     /// What a container may hold. Source: OpenStack Swift, middleware "Container Quotas".

@@ -11,7 +11,7 @@ use super::{Call, acl, bucket_name};
 use crate::ObjectStore;
 use crate::access::{Asker, Decided};
 use crate::record::Bucket;
-use crate::verbs::{DELETE_OBJECT, GET_OBJECT, PUT_OBJECT, SHOW_BUCKET, UPDATE_BUCKET};
+use crate::verbs::{DELETE_OBJECT, GET_OBJECT, LIMIT_ACCOUNT, PUT_OBJECT, SHOW_BUCKET, UPDATE_BUCKET};
 
 use super::reply::{Done, Refused};
 
@@ -122,18 +122,35 @@ impl<'s> Session<'s> {
         if !self.may(verb, bucket.as_deref()) {
             return Err(self.denied());
         }
+        Ok(self.decided(verb, bucket))
+    }
+
+    fn decided(&self, verb: Verb, bucket: Option<Arc<Bucket>>) -> Decided {
         let cx = self.call.cx.clone();
         let caller = match &self.proof {
             Proof::Token(caller) => Some(caller.clone()),
             _ => None,
         };
-        Ok(Decided {
+        Decided {
             asker: Asker { cx, caller, is_tls: self.call.is_tls, facts: None },
             project_id: self.call.account.clone(),
             verb,
             bucket,
             hides_missing: false,
-        })
+        }
+    }
+
+    /// The decision about what an account may hold: that is the operator's, of whichever project they are.
+    ///
+    /// # Errors
+    /// 401 for nobody, 403 for somebody.
+    pub fn decide_quota(&self) -> Done<Decided> {
+        let Proof::Token(caller) = &self.proof else { return Err(self.denied()) };
+        let target = Target::new(&self.call.account).in_project(&self.call.account);
+        if caller.authorize(&self.call.cx, LIMIT_ACCOUNT, target).is_err() {
+            return Err(self.denied());
+        }
+        Ok(self.decided(LIMIT_ACCOUNT, None))
     }
 
     /// A container of the account, if there is one of that name.

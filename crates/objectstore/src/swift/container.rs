@@ -8,7 +8,7 @@ use super::auth::Session;
 use super::listing::{self, Asked, Named};
 use super::meta::DEFAULT_TYPE;
 use super::reply::{Done, empty, refused, set, timestamp};
-use super::{acl, bucket_name, meta};
+use super::{acl, bucket_name, meta, walk};
 use crate::record::{self, Bucket, Head, PublicAccessBlock};
 use crate::verbs::{CREATE_BUCKET, DELETE_BUCKET, SHOW_BUCKET, UPDATE_BUCKET};
 use crate::{keys, lists, quotas};
@@ -89,26 +89,16 @@ impl Session<'_> {
         {
             return Err(refused(StatusCode::NOT_IMPLEMENTED, "Versions are listed by S3 alone."));
         }
-        let wanted = lists::Wanted {
-            start: keys::objects(&bucket.id),
-            prefix: asked.prefix,
-            delimiter: asked.delimiter,
-            after: asked.marker,
-            most: asked.limit,
-        };
-        let page = lists::page(&view, &wanted, |value| {
+        let found = walk::lines(&view, &keys::objects(&bucket.id), &asked, |value| {
             let (head, rest) = Head::decode(value)?;
             Ok(if head.is_marker { None } else { Some((record::content_type(rest)?, head)) })
         })?;
         let mut lines = Vec::new();
-        for line in page.lines {
+        for line in found {
             let (name, object) = match line {
                 lists::Line::One(name, object) => (name, Some(object)),
                 lists::Line::CommonPrefix(prefix) => (prefix, None),
             };
-            if asked.end_marker.is_some_and(|end| name.as_str() >= end) {
-                break;
-            }
             lines.push(match object {
                 None => listing::subdir(name),
                 Some((kind, head)) => vec![

@@ -40,6 +40,7 @@ pub fn show() -> HttpResponse {
             "outgoing_remove_headers": ["x-object-meta-*"],
         },
         "container_quotas": {},
+        "account_quotas": {},
     });
     json(HeaderMap::new(), &value)
 }

@@ -66,9 +66,18 @@ pub struct Wish {
     url_keys: BTreeMap<String, Option<String>>,
     read: Option<Option<String>>,
     write: Option<Option<String>>,
+    /// By the names `bytes` and `count`.
+    quotas: BTreeMap<String, Option<u64>>,
 }
 
 impl Wish {
+    /// Whether it changes what the account may hold, and whether it changes anything else.
+    pub fn changes(&self) -> (bool, bool) {
+        let quotas = &self.quotas;
+        let others = self.meta.len() + self.url_keys.len();
+        (!quotas.is_empty(), others > 0)
+    }
+
     /// What is kept once it is done.
     ///
     /// # Errors
@@ -88,6 +97,12 @@ impl Wish {
                     None => kept.remove(name),
                 };
             }
+        }
+        for (name, limit) in &self.quotas {
+            match limit {
+                Some(limit) => swift.quotas.insert(name.clone(), *limit),
+                None => swift.quotas.remove(name),
+            };
         }
         if let Some(read) = &self.read {
             swift.read.clone_from(read);
@@ -139,10 +154,44 @@ fn check_name(what: &str, name: &str, value: &str) -> Done<()> {
         ("container", "quota-bytes" | "quota-count") if value.parse::<u64>().is_err() => {
             Err(bad("A quota is a number."))
         }
-        // What a project may have is for the operator to say, by the unified limits of Keystone.
-        ("account", name) if name.starts_with("quota-") => Err(StatusCode::FORBIDDEN.into()),
         _ => Ok(()),
     }
+}
+
+/// The headers of what an account may hold: how each is called behind `x-account-` and behind `x-remove-account-`.
+const QUOTAS: [(&str, &str); 3] =
+    [("meta-quota-bytes", "bytes"), ("quota-bytes", "bytes"), ("quota-count", "count")];
+
+/// Whether a request would change what the account may hold, whatever else it does.
+pub fn is_about_quotas(headers: &HeaderMap) -> bool {
+    headers.keys().map(http::HeaderName::as_str).any(|name| {
+        let name = name.strip_prefix("x-remove-account-").or_else(|| name.strip_prefix("x-account-"));
+        name.is_some_and(|name| name.starts_with("quota-") || name == "meta-quota-bytes")
+    })
+}
+
+/// Source: OpenStack Swift, middleware "Account Quotas".
+fn quotas(call: &Call) -> Done<BTreeMap<String, Option<u64>>> {
+    if call.headers.keys().any(|name| name.as_str().contains("-account-quota-") && name.as_str().contains("-policy-")) {
+        return Err(refused(StatusCode::NOT_IMPLEMENTED, "Quotas of storage policies are not offered."));
+    }
+    let mut found = BTreeMap::new();
+    for (header, name) in QUOTAS {
+        if call.headers.contains_key(format!("x-remove-account-{header}")) {
+            found.insert(name.to_owned(), None);
+        }
+        match call.header(&format!("x-account-{header}"))? {
+            None => {}
+            Some("") => {
+                found.insert(name.to_owned(), None);
+            }
+            Some(limit) => {
+                let limit = limit.parse().map_err(|_| bad("A quota is a number."))?;
+                found.insert(name.to_owned(), Some(limit));
+            }
+        }
+    }
+    Ok(found)
 }
 
 impl Session<'_> {
@@ -162,12 +211,18 @@ impl Session<'_> {
             if let Some(value) = &value {
                 check_name(what, &name, value)?;
             }
+            if what == "account" && name == "quota-bytes" {
+                continue;
+            }
             if URL_KEYS.contains(&name.as_str()) {
                 let sealed = value.map(|value| self.seal(&value)).transpose()?;
                 wish.url_keys.insert(name, sealed);
             } else {
                 wish.meta.insert(name, value);
             }
+        }
+        if what == "account" {
+            wish.quotas = quotas(call)?;
         }
         if what == "container" {
             if call.header("x-storage-policy")?.is_some_and(|name| !name.eq_ignore_ascii_case(POLICY)) {
@@ -226,6 +281,11 @@ impl Session<'_> {
     pub fn show(&self, what: &str, swift: &Swift, headers: &mut HeaderMap) -> Done<()> {
         for (name, value) in &swift.meta {
             set(headers, &format!("x-{what}-meta-{name}"), value);
+        }
+        for (header, name) in QUOTAS {
+            if let Some(limit) = swift.quotas.get(name) {
+                set(headers, &format!("x-account-{header}"), limit);
+            }
         }
         if !self.is_owner() {
             return Ok(());

@@ -3,7 +3,7 @@
 //!
 //! Source: OpenStack Object Storage API Reference, v1.
 
-mod account;
+pub mod account;
 mod acl;
 mod auth;
 mod bulk;
@@ -18,6 +18,7 @@ mod reading;
 mod reply;
 mod slo;
 mod tempurl;
+mod walk;
 
 use bytes::Bytes;
 use futures_util::StreamExt as _;
@@ -146,13 +147,12 @@ impl Call {
         text.map(|text| Some(text.trim())).ok_or_else(wrong)
     }
 
-    /// As [`Call::header`], where a boolean is meant. Source: OpenStack Swift, `config_true_value`.
+    /// As [`Call::header`], where a boolean is meant.
     ///
     /// # Errors
     /// 400 if it does not read.
     pub fn is_set(&self, name: &str) -> Done<bool> {
-        let text = self.header(name)?.unwrap_or_default().to_ascii_lowercase();
-        Ok(["true", "1", "yes", "on", "t", "y"].contains(&text.as_str()))
+        Ok(self.header(name)?.is_some_and(listing::is_true))
     }
 }
 

@@ -14,6 +14,7 @@ mod policies;
 mod quotas;
 mod strange;
 mod swift;
+mod swift_accounts;
 mod swift_large;
 mod swift_sharing;
 mod versions;

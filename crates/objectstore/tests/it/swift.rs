@@ -103,8 +103,7 @@ const CALLS: &[Case] = &[
     ("PUT", "/cont/x", &[("x-delete-after", "60")], [501, 403]),
     ("POST", "/cont", &[("x-versions-location", "v")], [501, 403]),
     ("PUT", "/web", &[("x-container-meta-web-index", "i")], [501, 403]),
-    ("POST", "", &[("x-account-meta-quota-bytes", "1")], [403, 403]),
-    ("GET", "/cont?reverse=true", &[], [501, 501]),
+    ("GET", "?states=listing", &[], [501, 501]),
 ];
 
 #[tokio::test]
