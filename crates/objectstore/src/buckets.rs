@@ -89,8 +89,7 @@ impl ObjectStore {
         if self.find_bucket(&bucket.name).map_err(|error| fault::of(&error))?.is_none() {
             self.audit(decided, &decided.grant(&bucket.name)?).await?;
         }
-        let quota =
-            self.quota_of(&decided.asker.cx, &decided.project_id).await.map_err(|e| fault::of(&e))?;
+        let quota = self.quota_of(&decided.asker.cx, &decided.project_id).await.map_err(|e| fault::of(&e))?;
         let most =
             quota.buckets.and_then(|most| usize::try_from(most).ok()).unwrap_or(self.0.settings.buckets);
         let made = self
@@ -131,6 +130,8 @@ impl ObjectStore {
 
     pub(crate) async fn remove(&self, decided: Decided) -> S3Result<S3Response<dto::DeleteBucketOutput>> {
         let bucket = decided.bucket()?.clone();
+        // What nobody sees any more does not keep a bucket.
+        self.end_due().await.map_err(|error| fault::of(&error))?;
         let rooms = [keys::objects(&bucket.id), keys::all_versions(&bucket.id)];
         let view = self.0.store.view().map_err(|error| fault::of(&error))?;
         let not_empty = || error(S3ErrorCode::BucketNotEmpty, "The bucket you tried to delete is not empty");

@@ -11,6 +11,7 @@
 //! | `q/<project>` | what the project uses |
 //! | `n/<bucket id>` | what the bucket uses |
 //! | `a/<project>` | what Swift keeps of the project's account |
+//! | `d/<end>/<bucket id>/<object>` | that an object ends by itself, and the name of its bucket |
 //! | `k/<project>` | the key that the project's data keys are wrapped under, sealed |
 //!
 //! A container of Swift whose name can be no bucket's is the bucket `<project>/<container>`: no name that S3 takes has a slash. The
@@ -82,6 +83,14 @@ pub fn bucket_usage(bucket_id: &str) -> Vec<u8> {
 
 pub fn account(project: &str) -> Vec<u8> {
     format!("a/{project}").into_bytes()
+}
+
+/// What the keys of all that ends by itself begin with.
+pub const ENDS: &[u8] = b"d/";
+
+/// In the order of their ends, which are seconds since 1970.
+pub fn end(at: i64, bucket_id: &str, key: &str) -> Vec<u8> {
+    format!("d/{:016x}/{bucket_id}/{key}", at.max(0)).into_bytes()
 }
 
 pub fn project_key(project: &str) -> Vec<u8> {

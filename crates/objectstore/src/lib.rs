@@ -9,6 +9,7 @@ mod copies;
 mod cors;
 mod crypt;
 mod customer;
+mod ending;
 mod expiry;
 mod facts;
 mod fault;

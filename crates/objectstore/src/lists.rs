@@ -196,10 +196,11 @@ impl ObjectStore {
             after,
             most: usize::try_from(most).unwrap_or_default(),
         };
+        let now = self.0.cx.now();
         let list = || {
             page(&self.0.store.view()?, &wanted, |value| {
                 let head = Head::decode(value)?.0;
-                Ok((!head.is_marker).then_some(head))
+                Ok((!head.is_gone(now)).then_some(head))
             })
         };
         list().map_err(|error| fault::of(&error))

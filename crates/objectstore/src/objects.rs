@@ -18,7 +18,7 @@ use crate::offered::asked;
 use crate::record::{Bucket, Checksum, Head, Lock, Manifest, Meta, Object, Rest};
 use crate::sums::{Algorithm, Claimed};
 use crate::versions::Wanted;
-use crate::{ObjectStore, keys, offered, quotas, tagging, versions};
+use crate::{ObjectStore, ending, keys, offered, quotas, tagging, versions};
 
 /// Of user metadata, in bytes. Source: S3 User Guide, "Working with object metadata".
 pub const USER_META_MAX: usize = 2048;
@@ -149,14 +149,15 @@ pub fn put(
         }
         None => None,
     };
-    let seen = old.as_ref().map(|(_, head)| head).filter(|head| !head.is_marker);
+    let now = object.head.modified_at;
+    let seen = old.as_ref().map(|(_, head)| head).filter(|head| !head.is_gone(now));
     if let Err(refused) = conditions.check_write(seen) {
         return Ok(Put::Refused(refused));
     }
-    let now = object.head.modified_at;
     (object.head.modified_at, object.head.version) =
         versions::make_room(change, &bucket, key, old, now, chance)?;
     quotas::count(change, &bucket, 1, i128::from(object.head.size))?;
+    ending::enter(change, &bucket, key, &object.head)?;
     change.put(&place, object.encode()?, payloads)?;
     Ok(Put::Done)
 }
@@ -210,6 +211,8 @@ pub struct Incoming {
     pub customer: Option<CustomerKey>,
     pub lock: Lock,
     pub manifest: Option<Manifest>,
+    /// As in [`Head`].
+    pub ends_at: Option<i64>,
 }
 
 impl ObjectStore {
@@ -263,6 +266,7 @@ impl ObjectStore {
                 etag: taken.etag(),
                 version: None,
                 is_marker: false,
+                ends_at: incoming.ends_at,
             },
             rest: Rest {
                 meta: incoming.meta,
@@ -321,6 +325,7 @@ impl ObjectStore {
             customer: customer.clone(),
             lock,
             manifest: None,
+            ends_at: None,
         };
         let object = self.put(&decided, incoming).await?;
         let mut output = dto::PutObjectOutput {
@@ -351,6 +356,9 @@ impl ObjectStore {
         let (object, record) = read().map_err(|error| fault::of(&error))?.ok_or_else(missing)?;
         if object.head.is_marker {
             return Err(versions::marked(bucket, &object.head, version.is_some()));
+        }
+        if version.is_none() && object.head.has_ended(self.0.cx.now()) {
+            return Err(missing());
         }
         Ok(Found { object, payloads: record.payloads })
     }

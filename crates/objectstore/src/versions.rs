@@ -18,7 +18,7 @@ use crate::fault::{self, error};
 use crate::lists::{common_prefixes, encoder, most};
 use crate::objects::{etag, no_such_key};
 use crate::record::{Bucket, Head, Object, Rest, Versioning};
-use crate::{ObjectStore, keys, lock, quotas};
+use crate::{ObjectStore, ending, keys, lock, quotas};
 
 /// How the version without an id is called.
 pub const NULL: &str = "null";
@@ -86,6 +86,9 @@ pub fn make_room(
     chance: &str,
 ) -> Result<(Timestamp, Option<String>)> {
     let at = follows(now, old.as_ref().map(|(_, head)| head));
+    if let Some((_, head)) = &old {
+        ending::leave(change, bucket, key, head)?;
+    }
     let keeps_nothing =
         |change: &mut Change<'_>, head: &Head| quotas::count(change, bucket, -1, -i128::from(head.size));
     match bucket.versioning {
@@ -170,19 +173,20 @@ pub fn delete(
     if let Some(version) = &wanted.version {
         return delete_version(change, &bucket, wanted, version, old, now);
     }
-    let seen = old.as_ref().map(|(_, head)| head).filter(|head| !head.is_marker);
+    let seen = old.as_ref().map(|(_, head)| head).filter(|head| !head.is_gone(now));
     if let Err(refused) = wanted.conditions.check_write(seen) {
         return Ok(Err(refused));
     }
     if bucket.versioning.is_off() {
         if let Some((_, head)) = &old {
+            ending::leave(change, &bucket, &wanted.key, head)?;
             quotas::count(change, &bucket, -1, -i128::from(head.size))?;
             change.delete(&seat)?;
         }
         return Ok(Ok(Deleted::default()));
     }
     let (modified_at, version) = make_room(change, &bucket, &wanted.key, old, now, chance)?;
-    let head = Head { modified_at, size: 0, etag: String::new(), version, is_marker: true };
+    let head = Head { modified_at, size: 0, etag: String::new(), version, is_marker: true, ends_at: None };
     let deleted = Deleted { version: Some(name(&head)), is_marker: true };
     quotas::count(change, &bucket, 1, 0)?;
     change.put(&seat, Object { head, rest: Rest::default() }.encode()?, &[])?;
@@ -220,8 +224,12 @@ fn delete_version(
     quotas::count(change, bucket, -1, -i128::from(head.size))?;
     let others = keys::versions(&bucket.id, key);
     let newest = if is_current { change.scan_prefix(&others)?.next().transpose()? } else { None };
+    if is_current {
+        ending::leave(change, bucket, key, &head)?;
+    }
     match newest {
         Some((at, record)) => {
+            ending::enter(change, bucket, key, &Head::decode(&record.value)?.0)?;
             change.put(&seat, record.value, &record.payloads)?;
             change.delete(&at)?;
         }
@@ -413,6 +421,7 @@ impl ObjectStore {
         set: impl FnOnce(&mut Object) -> S3Result<()> + Send + 'static,
     ) -> S3Result<()> {
         let version = check_id(version.as_deref())?.map(str::to_owned);
+        let now = self.0.cx.now();
         let done = self
             .0
             .store
@@ -428,9 +437,17 @@ impl ObjectStore {
                 if object.head.is_marker {
                     return Ok(Err(marked(&bucket, &object.head, version.is_some())));
                 }
+                if version.is_none() && object.head.has_ended(now) {
+                    return Ok(Err(no_such_key()));
+                }
                 let place = seat(change, &bucket, &key, &object.head)?;
+                let old = object.head.clone();
                 if let Err(refused) = set(&mut object) {
                     return Ok(Err(refused));
+                }
+                if place == keys::object(&bucket.id, &key) {
+                    ending::leave(change, &bucket, &key, &old)?;
+                    ending::enter(change, &bucket, &key, &object.head)?;
                 }
                 change.put(&place, object.encode()?, &found.payloads)?;
                 Ok(Ok(()))

@@ -5,10 +5,10 @@ use http::{HeaderMap, StatusCode};
 use serde_json::json;
 
 use super::auth::Session;
-use super::{bucket_name, meta, walk};
 use super::listing::{self, Asked, Line, Named};
 use super::meta::POLICY;
 use super::reply::{Done, empty, set, timestamp};
+use super::{bucket_name, meta, walk};
 use crate::record::{self, Bucket, Swift};
 use crate::verbs::{LIST_BUCKETS, UPDATE_BUCKET};
 use crate::{ObjectStore, fault, keys, lists, quotas};

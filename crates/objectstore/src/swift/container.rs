@@ -89,9 +89,10 @@ impl Session<'_> {
         {
             return Err(refused(StatusCode::NOT_IMPLEMENTED, "Versions are listed by S3 alone."));
         }
+        let now = self.call.cx.now();
         let found = walk::lines(&view, &keys::objects(&bucket.id), &asked, |value| {
             let (head, rest) = Head::decode(value)?;
-            Ok(if head.is_marker { None } else { Some((record::content_type(rest)?, head)) })
+            Ok(if head.is_gone(now) { None } else { Some((record::content_type(rest)?, head)) })
         })?;
         let mut lines = Vec::new();
         for line in found {

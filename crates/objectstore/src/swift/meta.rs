@@ -28,9 +28,7 @@ const URL_KEY_MAX: usize = VALUE_MAX;
 pub const POLICY: &str = "default";
 
 /// What Swift knows and is not offered here, wherever it stands.
-const MISSING: [&str; 13] = [
-    "x-delete-at",
-    "x-delete-after",
+const MISSING: [&str; 9] = [
     "x-symlink-target",
     "x-versions-location",
     "x-history-location",
@@ -39,8 +37,6 @@ const MISSING: [&str; 13] = [
     "x-container-sync-key",
     "x-container-sharding",
     "x-account-access-control",
-    "x-copy-from-account",
-    "destination-account",
     "x-open-expired",
 ];
 
@@ -172,7 +168,11 @@ pub fn is_about_quotas(headers: &HeaderMap) -> bool {
 
 /// Source: OpenStack Swift, middleware "Account Quotas".
 fn quotas(call: &Call) -> Done<BTreeMap<String, Option<u64>>> {
-    if call.headers.keys().any(|name| name.as_str().contains("-account-quota-") && name.as_str().contains("-policy-")) {
+    if call
+        .headers
+        .keys()
+        .any(|name| name.as_str().contains("-account-quota-") && name.as_str().contains("-policy-"))
+    {
         return Err(refused(StatusCode::NOT_IMPLEMENTED, "Quotas of storage policies are not offered."));
     }
     let mut found = BTreeMap::new();
@@ -337,6 +337,42 @@ pub fn of_object(call: &Call) -> Done<Meta> {
         user,
         ..Meta::default()
     })
+}
+
+/// The latest end that an object may have, in seconds since 1970. Source: OpenStack Swift, `Timestamp`.
+const END_MAX: i64 = 9_999_999_999;
+
+/// When an object ends by itself, in seconds since 1970. Source: OpenStack Object Storage API Reference, "Schedule objects for
+/// deletion".
+///
+/// # Errors
+/// 400 if that is no time, or is past.
+pub fn end(call: &Call) -> Done<Option<i64>> {
+    let now = call.cx.now().seconds();
+    let number = |name: &str| -> Done<Option<i64>> {
+        let text = call.header(name)?.filter(|text| !text.is_empty());
+        text.map(|text| text.parse().map_err(|_| bad(format!("Non-integer {name}")))).transpose()
+    };
+    // The one that is relative goes before the other.
+    let (name, end) = match (number("x-delete-after")?, number("x-delete-at")?) {
+        (Some(after), _) => ("x-delete-after", now.saturating_add(after)),
+        (None, Some(at)) => ("x-delete-at", at),
+        (None, None) => return Ok(None),
+    };
+    if end <= now {
+        return Err(bad(format!("{name} in past")));
+    }
+    if end > END_MAX {
+        return Err(bad(format!("{name} is too far away")));
+    }
+    Ok(Some(end))
+}
+
+/// Shows when an object ends.
+pub fn show_end(ends_at: Option<i64>, headers: &mut HeaderMap) {
+    if let Some(end) = ends_at {
+        set(headers, "x-delete-at", end);
+    }
 }
 
 fn is_plain(text: &str) -> bool {

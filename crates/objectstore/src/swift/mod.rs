@@ -109,7 +109,7 @@ impl Call {
         let not_found = || Refused::from(StatusCode::NOT_FOUND);
         let rest = path.strip_prefix("/v1/").ok_or_else(not_found)?;
         let (account, names) = rest.split_once('/').unwrap_or((rest, ""));
-        let project = account.strip_prefix(RESELLER).filter(|id| is_project(id)).ok_or_else(not_found)?;
+        let project = project_of(account).ok_or_else(not_found)?;
         let (container, object) = match names {
             "" => (None, None),
             names => {
@@ -156,10 +156,11 @@ impl Call {
     }
 }
 
-/// Whether this can be the id of a project: what Keystone makes, and what an operator may choose.
-fn is_project(id: &str) -> bool {
+/// The project of an account's name, if that can be one: ids are what Keystone makes, and what an operator may choose.
+pub fn project_of(account: &str) -> Option<&str> {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
-    (1..=64).contains(&id.len()) && id.bytes().all(is_plain)
+    let id = account.strip_prefix(RESELLER)?;
+    ((1..=64).contains(&id.len()) && id.bytes().all(is_plain)).then_some(id)
 }
 
 /// Gathers a body of which at most so much is read.

@@ -70,6 +70,7 @@ impl Session<'_> {
             customer: None,
             lock: Lock::default(),
             manifest: self.dynamic()?,
+            ends_at: meta::end(call)?,
         };
         let object = self.store.put(&decided, incoming).await?;
         Ok(created(&object, &object.head.etag))
@@ -80,13 +81,15 @@ impl Session<'_> {
         let (decided, bucket) = self.within(PUT_OBJECT, container)?;
         let given = meta::of_object(self.call)?;
         check_meta(&given)?;
-        let (now, manifest) = (decided.asker.cx.now(), self.dynamic()?);
+        let (now, manifest, ends_at) = (decided.asker.cx.now(), self.dynamic()?, meta::end(self.call)?);
         let set = move |object: &mut Object| {
             let old = std::mem::take(&mut object.rest.meta);
             // The type stays unless it is said anew.
             let content_type = given.content_type.clone().or(old.content_type);
             object.rest.meta = Meta { content_type, tags: old.tags, ..given };
             object.rest.manifest = manifest.or(object.rest.manifest.take());
+            // It ends when it is said anew, or not at all.
+            object.head.ends_at = ends_at;
             // Never back: versions are in the order of their times.
             object.head.modified_at = object.head.modified_at.max(now);
             Ok(())

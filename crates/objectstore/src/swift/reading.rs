@@ -45,6 +45,7 @@ impl Session<'_> {
             Some(Manifest::Dynamic(place)) => set(&mut headers, "x-object-manifest", place),
             None => {}
         }
+        meta::show_end(found.object.head.ends_at, &mut headers);
         if matches!(self.proof, Proof::Url(_)) {
             self.dress(object, &mut headers);
         }

@@ -15,6 +15,8 @@ mod quotas;
 mod strange;
 mod swift;
 mod swift_accounts;
+mod swift_copies;
+mod swift_ending;
 mod swift_large;
 mod swift_sharing;
 mod versions;

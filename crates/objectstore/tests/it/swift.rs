@@ -100,7 +100,7 @@ const CALLS: &[Case] = &[
     ("PATCH", "/cont/key", &[], [405, 405]),
     // Not offered.
     ("POST", "?extract-archive=tar", &[], [501, 501]),
-    ("PUT", "/cont/x", &[("x-delete-after", "60")], [501, 403]),
+    ("PUT", "/cont/x", &[("x-symlink-target", "cont/key")], [501, 403]),
     ("POST", "/cont", &[("x-versions-location", "v")], [501, 403]),
     ("PUT", "/web", &[("x-container-meta-web-index", "i")], [501, 403]),
     ("GET", "?states=listing", &[], [501, 501]),
@@ -375,7 +375,8 @@ async fn copies_take_their_metadata_along() {
         (&[("destination", "nowhere/o")], 404),
         (&[("destination", "onto/e"), ("if-none-match", "*")], 412),
         (&[("destination", "onto/e"), ("if-match", "x")], 412),
-        (&[("destination", "onto/e"), ("destination-account", "AUTH_other")], 501),
+        (&[("destination", "onto/e"), ("destination-account", "AUTH_other")], 403),
+        (&[("destination", "onto/e"), ("destination-account", "other")], 412),
     ] {
         member.send("COPY", "/from/a b", headers, b"").await.expect(status);
     }

@@ -25,7 +25,10 @@ async fn an_account_holds_no_more_than_the_operator_lets_it() {
         }
         cloud.swift("").post("", &[header]).await.expect(401);
     }
-    operator.post("", &[("x-account-meta-quota-bytes", "10"), ("x-account-quota-count", "3")]).await.expect(204);
+    operator
+        .post("", &[("x-account-meta-quota-bytes", "10"), ("x-account-quota-count", "3")])
+        .await
+        .expect(204);
     let head = member.head("").await.expect(204);
     for (name, value) in [
         ("x-account-meta-quota-bytes", "10"),
