@@ -62,9 +62,8 @@ fn end(change: &mut Change<'_>, place: &[u8], name: &[u8], now: Timestamp, chanc
     {
         let conditions = Conditions::default();
         let wanted = Wanted { key: key.to_owned(), version: None, conditions, bypasses: false };
-        if delete(change, bucket, &wanted, now, chance)?.is_ok() {
-            return Ok(true);
-        }
+        // What is refused now is tried again by the next pass.
+        return Ok(delete(change, bucket, &wanted, now, chance)?.is_ok());
     }
     change.delete(place)?;
     Ok(false)
@@ -78,18 +77,15 @@ impl ObjectStore {
     pub(crate) async fn end_due(&self) -> Result<usize> {
         let (mut count, now) = (0, self.0.cx.now());
         let until = keys::end(now.seconds().saturating_add(1), "", "");
+        let mut after = keys::ENDS.to_vec();
         loop {
             let due: Vec<_> = {
-                let view = self.0.store.view()?;
-                let found =
-                    view.scan((Bound::Included(keys::ENDS), Bound::Excluded(until.as_slice())))?.take(BATCH);
-                found
-                    .map(|found| found.map(|(place, record)| (place, record.value)))
-                    .collect::<Result<_>>()?
+                let range = (Bound::Excluded(after.as_slice()), Bound::Excluded(until.as_slice()));
+                let found = self.0.store.view()?.scan(range)?.take(BATCH);
+                found.map(|found| found.map(|(place, record)| (place, record.value))).collect::<Result<_>>()?
             };
-            if due.is_empty() {
-                return Ok(count);
-            }
+            let Some((last, _)) = due.last() else { return Ok(count) };
+            after.clone_from(last);
             let chances: Vec<String> = due.iter().map(|_| chance(&self.0.cx)).collect();
             let done = self.0.store.write(move |change| {
                 let mut count = 0;

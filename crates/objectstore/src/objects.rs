@@ -17,6 +17,7 @@ use crate::lock::{self, asked_lock};
 use crate::offered::asked;
 use crate::record::{Bucket, Checksum, Head, Lock, Manifest, Meta, Object, Rest};
 use crate::sums::{Algorithm, Claimed};
+use crate::swift::archiving;
 use crate::versions::Wanted;
 use crate::{ObjectStore, ending, keys, offered, quotas, tagging, versions};
 
@@ -152,6 +153,11 @@ pub fn put(
     let now = object.head.modified_at;
     let seen = old.as_ref().map(|(_, head)| head).filter(|head| !head.is_gone(now));
     if let Err(refused) = conditions.check_write(seen) {
+        return Ok(Put::Refused(refused));
+    }
+    if let Some((record, head)) = old.as_ref().filter(|(_, head)| !head.is_gone(now))
+        && let Err(refused) = archiving::keep(change, &bucket, key, record, head, chance)?
+    {
         return Ok(Put::Refused(refused));
     }
     (object.head.modified_at, object.head.version) =

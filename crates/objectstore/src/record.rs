@@ -83,9 +83,21 @@ pub struct Swift {
     pub read: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub write: Option<String>,
+    /// Where objects of a container go that are overwritten or deleted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub archive: Option<Archive>,
     /// What an account may hold: bytes and objects by the names `bytes` and `count`.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub quotas: BTreeMap<String, u64>,
+}
+
+/// A container for what was in another one. Source: OpenStack Swift, middleware "Versioned Writes".
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Archive {
+    pub container: String,
+    /// Whether deletions are kept, too (`X-History-Location`), instead of bringing the one before back
+    /// (`X-Versions-Location`).
+    pub is_history: bool,
 }
 
 impl Swift {

@@ -18,6 +18,7 @@ use crate::fault::{self, error};
 use crate::lists::{common_prefixes, encoder, most};
 use crate::objects::{etag, no_such_key};
 use crate::record::{Bucket, Head, Object, Rest, Versioning};
+use crate::swift::archiving;
 use crate::{ObjectStore, ending, keys, lock, quotas};
 
 /// How the version without an id is called.
@@ -26,6 +27,27 @@ pub const NULL: &str = "null";
 /// Sixteen digits: less for what is later.
 fn until_the_end(at: Timestamp) -> String {
     format!("{:016x}", u64::MAX - u64::try_from(at.0).unwrap_or(0))
+}
+
+/// Says anew whether a bucket keeps versions.
+///
+/// # Errors
+/// `InvalidBucketState` if its objects can be locked, or go to a container of Swift's when they are overwritten.
+pub fn turn(bucket: &mut Bucket, versioning: Versioning) -> S3Result<()> {
+    if bucket.lock.is_some() && versioning != Versioning::Enabled {
+        return Err(error(
+            S3ErrorCode::InvalidBucketState,
+            "An Object Lock configuration is present on this bucket, so the versioning state cannot be changed.",
+        ));
+    }
+    if bucket.swift.archive.is_some() {
+        return Err(error(
+            S3ErrorCode::InvalidBucketState,
+            "Overwritten objects of this bucket go to a container (X-Versions-Location, X-History-Location), so that it keeps no versions.",
+        ));
+    }
+    bucket.versioning = versioning;
+    Ok(())
 }
 
 /// What of a new id is not time.
@@ -178,11 +200,16 @@ pub fn delete(
         return Ok(Err(refused));
     }
     if bucket.versioning.is_off() {
+        let kept = archiving::keep_deleted(change, &bucket, &wanted.key, old.as_ref(), now, chance)?;
+        if let Err(refused) = kept {
+            return Ok(Err(refused));
+        }
         if let Some((_, head)) = &old {
             ending::leave(change, &bucket, &wanted.key, head)?;
             quotas::count(change, &bucket, -1, -i128::from(head.size))?;
             change.delete(&seat)?;
         }
+        archiving::bring_back(change, &bucket, &wanted.key, now)?;
         return Ok(Ok(Deleted::default()));
     }
     let (modified_at, version) = make_room(change, &bucket, &wanted.key, old, now, chance)?;
@@ -341,8 +368,8 @@ pub fn marked(bucket: &Bucket, head: &Head, by_version: bool) -> S3Error {
     refused
 }
 
-/// A line of a list of versions.
-enum Line {
+/// A line of a list of versions: the key, and whether it is the current one.
+pub enum Line {
     Version(String, Head, bool),
     CommonPrefix(String),
 }
@@ -381,17 +408,7 @@ impl ObjectStore {
                 ));
             }
         };
-        let set = move |bucket: &mut Bucket| {
-            if bucket.lock.is_some() && versioning != Versioning::Enabled {
-                return Err(error(
-                    S3ErrorCode::InvalidBucketState,
-                    "An Object Lock configuration is present on this bucket, so the versioning state cannot be changed.",
-                ));
-            }
-            bucket.versioning = versioning;
-            Ok(())
-        };
-        self.try_configure(&decided, set).await?;
+        self.try_configure(&decided, move |bucket| turn(bucket, versioning)).await?;
         Ok(S3Response::new(dto::PutBucketVersioningOutput {}))
     }
 
@@ -525,7 +542,7 @@ impl ObjectStore {
     }
 
     /// The versions of a bucket behind a marker, each object's current one before its others.
-    fn lines(
+    pub(crate) fn lines(
         &self,
         bucket: &Bucket,
         prefix: &str,

@@ -25,7 +25,7 @@ use crate::{customer, query, versions};
 type Place = (Arc<Bucket>, String);
 
 /// An object as a request names it.
-struct Named {
+pub struct Named {
     account: String,
     container: String,
     object: String,
@@ -38,16 +38,16 @@ impl Session<'_> {
             return Err(refused(StatusCode::BAD_REQUEST, "Copy requests require a zero byte body"));
         }
         let source = self.other("x-copy-from", "x-copy-from-account")?;
-        self.copy(source, self.here(container, object)).await
+        self.copy(source, self.here(container, object), None).await
     }
 
     /// `COPY` with `Destination`.
     pub async fn copy_to(&self, container: &str, object: &str) -> Done {
         let target = self.other("destination", "destination-account")?;
-        self.copy(self.here(container, object), target).await
+        self.copy(self.here(container, object), target, self.version()).await
     }
 
-    fn here(&self, container: &str, object: &str) -> Named {
+    pub fn here(&self, container: &str, object: &str) -> Named {
         let account = self.call.account.clone();
         Named { account, container: container.to_owned(), object: object.to_owned() }
     }
@@ -71,14 +71,16 @@ impl Session<'_> {
         }
     }
 
-    async fn copy(&self, source: Named, target: Named) -> Done {
+    pub async fn copy(&self, source: Named, target: Named, version: Option<&str>) -> Done {
+        let version = versions::check_id(version)?.map(str::to_owned);
         let call = self.call;
         let (decided, onto_bucket) = self.within_account(&target.account, PUT_OBJECT, &target.container)?;
         let (from_decided, from_bucket) =
             self.within_account(&source.account, GET_OBJECT, &source.container)?;
         let given = meta::of_object(call)?;
         let is_fresh = call.is_set("x-fresh-metadata")?;
-        let seen = self.find(&self.store.0.store.view()?, &from_bucket, &source.object)?;
+        let seen =
+            self.find(&self.store.0.store.view()?, &from_bucket, &source.object, version.as_deref())?;
         let mut demands = self.conditions(&seen.object.head)?;
         // That one is about the target.
         if demands.if_none_match.as_ref().is_some_and(ETagCondition::is_any) {
@@ -103,6 +105,7 @@ impl Session<'_> {
                 self.store.wrapping(&decided, &target.account, None).await?,
             ],
             segments,
+            version,
             demands,
             conditions: onto,
             given,
@@ -133,6 +136,8 @@ struct Copying {
     /// Of a dynamic large object whose bytes are copied: what its manifest said when the caller was asked for, and what the
     /// keys of its segments begin with.
     segments: Option<(String, Option<Vec<u8>>)>,
+    /// Of the source; `None` for the current one.
+    version: Option<String>,
     demands: Conditions,
     conditions: Conditions,
     given: Meta,
@@ -151,12 +156,12 @@ impl Copying {
     fn run(self, change: &mut hanse_logstore::Change<'_>) -> hanse_core::Result<Done<Object>> {
         let ((from, source), (onto, target)) = (&self.from, &self.onto);
         let found = match current(change, from)? {
-            Some(_) => versions::look_up(change, from, source, None)?,
+            Some(_) => versions::look_up(change, from, source, self.version.as_deref())?,
             None => None,
         };
         let Some(found) = found else { return Ok(Err(no_such_key().into())) };
         let Object { head, rest } = Object::decode(&found.value)?;
-        if head.is_gone(self.now) {
+        if head.is_marker || self.version.is_none() && head.has_ended(self.now) {
             return Ok(Err(no_such_key().into()));
         }
         let checked = customer::check(rest.customer.as_deref(), None);

@@ -11,7 +11,7 @@ use super::auth::Session;
 use super::reply::{Done, refused, set};
 use super::{Call, acl};
 use crate::conditions::seconds;
-use crate::record::{Meta, Swift};
+use crate::record::{Archive, Meta, Swift};
 
 /// Source: OpenStack Object Storage API Reference, "Object Storage API overview", length limits; in all S3's, which is lower.
 pub const NAME_MAX: usize = 128;
@@ -28,11 +28,8 @@ const URL_KEY_MAX: usize = VALUE_MAX;
 pub const POLICY: &str = "default";
 
 /// What Swift knows and is not offered here, wherever it stands.
-const MISSING: [&str; 9] = [
+const MISSING: [&str; 6] = [
     "x-symlink-target",
-    "x-versions-location",
-    "x-history-location",
-    "x-versions-enabled",
     "x-container-sync-to",
     "x-container-sync-key",
     "x-container-sharding",
@@ -64,6 +61,9 @@ pub struct Wish {
     write: Option<Option<String>>,
     /// By the names `bytes` and `count`.
     quotas: BTreeMap<String, Option<u64>>,
+    archive: Option<Option<Archive>>,
+    /// Whether a container keeps versions.
+    pub versions: Option<bool>,
 }
 
 impl Wish {
@@ -93,6 +93,9 @@ impl Wish {
                     None => kept.remove(name),
                 };
             }
+        }
+        if let Some(archive) = &self.archive {
+            swift.archive.clone_from(archive);
         }
         for (name, limit) in &self.quotas {
             match limit {
@@ -152,6 +155,36 @@ fn check_name(what: &str, name: &str, value: &str) -> Done<()> {
         }
         _ => Ok(()),
     }
+}
+
+/// The headers of where old objects go, and whether deletions are kept.
+const ARCHIVES: [(&str, bool); 2] = [("versions-location", false), ("history-location", true)];
+
+fn archive(call: &Call) -> Done<Option<Option<Archive>>> {
+    let mut found = None;
+    for (header, is_history) in ARCHIVES {
+        let Some(place) = call.header(&format!("x-{header}"))? else {
+            if call.headers.contains_key(format!("x-remove-{header}")) {
+                found.get_or_insert(None);
+            }
+            continue;
+        };
+        if matches!(found, Some(Some(_))) {
+            return Err(bad("Only one of X-Versions-Location and X-History-Location may be specified"));
+        }
+        let place =
+            crate::query::unescape(place).ok_or_else(|| bad("The container's name does not decode."))?;
+        found = Some(match place.as_str() {
+            "" => None,
+            place => match super::split_names(place)? {
+                (container, None) if container == place => Some(Archive { container, is_history }),
+                _ => {
+                    return Err(refused(StatusCode::PRECONDITION_FAILED, "A container's name has no slash."));
+                }
+            },
+        });
+    }
+    Ok(found)
 }
 
 /// The headers of what an account may hold: how each is called behind `x-account-` and behind `x-remove-account-`.
@@ -228,6 +261,13 @@ impl Session<'_> {
             if call.header("x-storage-policy")?.is_some_and(|name| !name.eq_ignore_ascii_case(POLICY)) {
                 return Err(bad("Invalid X-Storage-Policy header"));
             }
+            wish.archive = archive(call)?;
+            if call.header("x-versions-enabled")?.is_some() {
+                wish.versions = Some(call.is_set("x-versions-enabled")?);
+            }
+            if wish.versions == Some(true) && matches!(wish.archive, Some(Some(_))) {
+                return Err(bad("A container keeps versions itself or has them kept, not both."));
+            }
             wish.read = self.list("read")?;
             wish.write = self.list("write")?;
         }
@@ -281,6 +321,10 @@ impl Session<'_> {
     pub fn show(&self, what: &str, swift: &Swift, headers: &mut HeaderMap) -> Done<()> {
         for (name, value) in &swift.meta {
             set(headers, &format!("x-{what}-meta-{name}"), value);
+        }
+        if let Some(archive) = &swift.archive {
+            let header = ARCHIVES.iter().find(|(_, is_history)| *is_history == archive.is_history);
+            header.iter().for_each(|(header, _)| set(headers, &format!("x-{header}"), &archive.container));
         }
         for (header, name) in QUOTAS {
             if let Some(limit) = swift.quotas.get(name) {

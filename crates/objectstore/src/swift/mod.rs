@@ -5,6 +5,8 @@
 
 pub mod account;
 mod acl;
+mod archive;
+pub mod archiving;
 mod auth;
 mod bulk;
 mod container;
@@ -18,6 +20,7 @@ mod reading;
 mod reply;
 mod slo;
 mod tempurl;
+mod versions;
 mod walk;
 
 use bytes::Bytes;
@@ -58,6 +61,7 @@ pub fn bucket_name(project_id: &str, container: &str) -> String {
 }
 
 /// A request, as far as its head says what it is.
+#[derive(Clone)]
 pub struct Call {
     pub cx: Cx,
     pub method: Method,
@@ -206,10 +210,15 @@ impl ObjectStore {
         let call = Call::read(cx, parts)?;
         let session = Session::open(self, &call).await?;
         let bulk = call.parameter("bulk-delete").is_some();
-        if call.parameter("extract-archive").is_some() {
-            return Err(refused(StatusCode::NOT_IMPLEMENTED, "Archives are not extracted here."));
+        if let ("PUT", Some(packing)) = (call.method.as_str(), call.parameter("extract-archive")) {
+            return session.extract(packing, body).await;
         }
         let of_manifest = call.parameter("multipart-manifest");
+        let version = session.version();
+        if version.is_some() && (of_manifest.is_some() || call.method == Method::POST) {
+            let message = "Manifests of versions are not offered, nor is changing a version.";
+            return Err(refused(StatusCode::NOT_IMPLEMENTED, message));
+        }
         match (call.method.as_str(), call.container.as_deref(), call.object.as_deref()) {
             ("POST" | "DELETE", _, None) if bulk => session.bulk_delete(body).await,
             ("GET" | "HEAD", None, _) => session.show_account(),
@@ -219,6 +228,7 @@ impl ObjectStore {
             ("POST", Some(container), None) => session.update_container(container).await,
             ("DELETE", Some(container), None) => session.delete_container(container).await,
             ("PUT", Some(container), Some(object)) => match of_manifest {
+                _ if let Some(version) = version => session.restore(container, object, version).await,
                 Some("put") => session.put_slo(container, object, body).await,
                 _ if call.headers.contains_key("x-copy-from") => session.copy_from(container, object).await,
                 _ => session.put_object(container, object, body).await,
@@ -230,6 +240,7 @@ impl ObjectStore {
             ("POST", Some(container), Some(object)) => session.update_object(container, object).await,
             ("DELETE", Some(container), Some(object)) => match of_manifest {
                 Some("delete") => session.delete_slo(container, object).await,
+                _ if let Some(version) = version => session.delete_version(container, object, version).await,
                 _ => session.delete_object(container, object).await,
             },
             ("COPY", Some(container), Some(object)) => session.copy_to(container, object).await,

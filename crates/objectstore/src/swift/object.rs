@@ -103,8 +103,12 @@ impl Session<'_> {
         // What is not there is not found.
         let conditions = Conditions { if_match: Some(ETagCondition::Any), ..Conditions::default() };
         let wanted = Wanted { key: object.to_owned(), version: None, conditions, bypasses: false };
-        self.store.delete(&decided, bucket, wanted).await?;
-        Ok(empty(StatusCode::NO_CONTENT, HeaderMap::new()))
+        let deleted = self.store.delete(&decided, bucket, wanted).await?;
+        let mut headers = HeaderMap::new();
+        if let Some(version) = deleted.version {
+            set(&mut headers, "x-object-version-id", version);
+        }
+        Ok(empty(StatusCode::NO_CONTENT, headers))
     }
 }
 
@@ -113,5 +117,8 @@ pub fn created(object: &Object, etag: &str) -> s3s::HttpResponse {
     let mut headers = HeaderMap::new();
     set(&mut headers, header::ETAG.as_str(), etag);
     set(&mut headers, header::LAST_MODIFIED.as_str(), http_date(object.head.modified_at));
+    if let Some(version) = &object.head.version {
+        set(&mut headers, "x-object-version-id", version);
+    }
     empty(StatusCode::CREATED, headers)
 }

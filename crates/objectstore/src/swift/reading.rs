@@ -3,12 +3,13 @@
 use hanse_logstore::View;
 use http::{HeaderMap, Method, StatusCode, header};
 use s3s::dto::{self, ETag, ETagCondition, TimestampFormat};
-use s3s::{Body, HttpResponse};
+use s3s::{Body, HttpResponse, S3ErrorCode};
 
 use super::auth::{Proof, Session};
 use super::manifest::Whole;
 use super::meta;
 use super::reply::{Done, Refused, http_date, refused, set, timestamp};
+use super::versions::show_version;
 use crate::access::Decided;
 use crate::conditions::Conditions;
 use crate::customer;
@@ -22,8 +23,15 @@ impl Session<'_> {
     ///
     /// # Errors
     /// 404; 400 if it was encrypted with a key of the client's.
-    pub fn find(&self, view: &View, bucket: &Bucket, key: &str) -> Done<Found> {
-        let found = self.store.find(view, bucket, key, None)?;
+    pub fn find(&self, view: &View, bucket: &Bucket, key: &str, version: Option<&str>) -> Done<Found> {
+        let found = match self.store.find(view, bucket, key, version) {
+            Ok(found) => found,
+            // Here a delete marker is not found, however it is asked for.
+            Err(error) if *error.code() == S3ErrorCode::MethodNotAllowed => {
+                return Err(StatusCode::NOT_FOUND.into());
+            }
+            Err(error) => return Err(error.into()),
+        };
         customer::check(found.object.rest.customer.as_deref(), None)?;
         Ok(found)
     }
@@ -36,7 +44,7 @@ impl Session<'_> {
     pub async fn read(&self, container: &str, object: &str, expands: bool) -> Done {
         let (decided, bucket) = self.within(GET_OBJECT, container)?;
         let view = self.store.0.store.view()?;
-        let found = self.find(&view, &bucket, object)?;
+        let found = self.find(&view, &bucket, object, self.version())?;
         let rest = &found.object.rest;
         let mut headers = HeaderMap::new();
         meta::show_object(&rest.meta, &mut headers);
@@ -45,6 +53,7 @@ impl Session<'_> {
             Some(Manifest::Dynamic(place)) => set(&mut headers, "x-object-manifest", place),
             None => {}
         }
+        show_version(&bucket, &found.object.head, &mut headers);
         meta::show_end(found.object.head.ends_at, &mut headers);
         if matches!(self.proof, Proof::Url(_)) {
             self.dress(object, &mut headers);

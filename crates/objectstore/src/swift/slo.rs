@@ -183,7 +183,7 @@ impl Session<'_> {
     /// The list of segments, if the object has one; else its own bytes.
     pub async fn show_slo(&self, container: &str, object: &str) -> Done {
         let (_, bucket) = self.within(GET_OBJECT, container)?;
-        let found = self.find(&self.store.0.store.view()?, &bucket, object)?;
+        let found = self.find(&self.store.0.store.view()?, &bucket, object, None)?;
         let Some(Manifest::Static(segments)) = &found.object.rest.manifest else {
             return self.read(container, object, false).await;
         };
@@ -220,7 +220,7 @@ impl Session<'_> {
     /// Deletes a large object with its segments.
     pub async fn delete_slo(&self, container: &str, object: &str) -> Done {
         let (_, bucket) = self.within(GET_OBJECT, container)?;
-        let found = self.find(&self.store.0.store.view()?, &bucket, object)?;
+        let found = self.find(&self.store.0.store.view()?, &bucket, object, None)?;
         let Some(Manifest::Static(segments)) = found.object.rest.manifest else {
             return Err(bad("Not an SLO manifest"));
         };

@@ -171,8 +171,9 @@ impl Session<'_> {
             let message = format!("The header {name} is not allowed in this temporary URL.");
             return Err(refused(StatusCode::BAD_REQUEST, message));
         }
-        if call.parameter("multipart-manifest").is_some() {
-            let message = "Manifests are not reached by temporary URLs.";
+        // What stands in the query is not signed.
+        if ["multipart-manifest", "version-id"].iter().any(|name| call.parameter(name).is_some()) {
+            let message = "Manifests and versions are not reached by temporary URLs.";
             return Err(refused(StatusCode::BAD_REQUEST, message));
         }
         Ok(())
