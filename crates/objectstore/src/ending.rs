@@ -82,7 +82,9 @@ impl ObjectStore {
             let due: Vec<_> = {
                 let range = (Bound::Excluded(after.as_slice()), Bound::Excluded(until.as_slice()));
                 let found = self.0.store.view()?.scan(range)?.take(BATCH);
-                found.map(|found| found.map(|(place, record)| (place, record.value))).collect::<Result<_>>()?
+                found
+                    .map(|found| found.map(|(place, record)| (place, record.value)))
+                    .collect::<Result<_>>()?
             };
             let Some((last, _)) = due.last() else { return Ok(count) };
             after.clone_from(last);

@@ -125,6 +125,20 @@ pub enum Manifest {
     Static(Vec<Segment>),
     /// Swift's dynamic large object: `<container>/<prefix>` of what it is made of whenever it is read.
     Dynamic(String),
+    /// Swift's symbolic link: what is read instead.
+    Link(Link),
+}
+
+/// Where a symbolic link leads.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Link {
+    /// The id of the project.
+    pub account: String,
+    pub container: String,
+    pub object: String,
+    /// Of the one object that it may lead to; any if there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub etag: Option<String>,
 }
 
 /// A segment of a static large object.
@@ -430,12 +444,37 @@ impl Head {
 /// # Errors
 /// Internal if it does not read.
 pub fn content_type(rest: &[u8]) -> Result<Option<String>> {
-    #[derive(Deserialize)]
-    struct Type {
-        content_type: Option<String>,
+    Ok(listed(rest)?.content_type)
+}
+
+/// What Swift lists of what stands behind the head.
+#[derive(Deserialize)]
+pub struct Listed {
+    pub content_type: Option<String>,
+    manifest: Option<LinkAlone>,
+}
+
+/// A link, or whatever else a manifest may be.
+#[derive(Deserialize)]
+enum LinkAlone {
+    Link(Link),
+    #[serde(untagged)]
+    Other(serde::de::IgnoredAny),
+}
+
+impl Listed {
+    pub fn link(&self) -> Option<&Link> {
+        match &self.manifest {
+            Some(LinkAlone::Link(link)) => Some(link),
+            Some(LinkAlone::Other(_)) | None => None,
+        }
     }
-    let read: Type = serde_json::from_slice(rest).map_err(|error| broken().because(error))?;
-    Ok(read.content_type)
+}
+
+/// # Errors
+/// As [`content_type`].
+pub fn listed(rest: &[u8]) -> Result<Listed> {
+    serde_json::from_slice(rest).map_err(|error| broken().because(error))
 }
 
 impl Object {

@@ -90,7 +90,8 @@ impl<'s> Session<'s> {
             return false;
         }
         if let Proof::Url(signed) = &self.proof {
-            return signed.allows(verb, bucket);
+            // The key is one of this account's, whatever links lead to.
+            return account == self.call.account && signed.allows(verb, bucket);
         }
         if self.is_own(verb, account) {
             return true;

@@ -113,7 +113,7 @@ impl Session<'_> {
         let now = self.call.cx.now();
         let found = walk::lines(&view, &keys::objects(&bucket.id), &asked, |value| {
             let (head, rest) = Head::decode(value)?;
-            Ok(if head.is_gone(now) { None } else { Some((record::content_type(rest)?, head)) })
+            Ok(if head.is_gone(now) { None } else { Some((record::listed(rest)?, head)) })
         })?;
         let mut lines = Vec::new();
         for line in found {
@@ -123,13 +123,20 @@ impl Session<'_> {
             };
             lines.push(match object {
                 None => listing::subdir(name),
-                Some((kind, head)) => vec![
-                    ("name", json!(name)),
-                    ("hash", json!(head.etag)),
-                    ("bytes", json!(head.size)),
-                    ("content_type", json!(kind.as_deref().unwrap_or(DEFAULT_TYPE))),
-                    ("last_modified", json!(head.modified_at.iso_naive())),
-                ],
+                Some((listed, head)) => {
+                    let mut line = vec![
+                        ("name", json!(name)),
+                        ("hash", json!(head.etag)),
+                        ("bytes", json!(head.size)),
+                        ("content_type", json!(listed.content_type.as_deref().unwrap_or(DEFAULT_TYPE))),
+                        ("last_modified", json!(head.modified_at.iso_naive())),
+                    ];
+                    if let Some(link) = listed.link() {
+                        line.push(("symlink_path", json!(link.path())));
+                        line.extend(link.etag.as_ref().map(|etag| ("symlink_etag", json!(etag))));
+                    }
+                    line
+                }
             });
         }
         Ok(listing::show(asked.format, &named, lines, headers))

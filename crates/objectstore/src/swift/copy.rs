@@ -9,6 +9,7 @@ use s3s::HttpResponse;
 use s3s::dto::ETagCondition;
 
 use super::auth::Session;
+use super::link::Reached;
 use super::manifest::{self, Whole};
 use super::object::created;
 use super::reply::{Done, http_date, refused, set};
@@ -17,7 +18,7 @@ use crate::buckets::current;
 use crate::conditions::Conditions;
 use crate::crypt::WrappingKey;
 use crate::objects::{Put, check_meta, no_such_key, put};
-use crate::record::{Bucket, Head, Lock, Manifest, Meta, Object, Rest};
+use crate::record::{Bucket, Head, Link, Lock, Manifest, Meta, Object, Rest};
 use crate::verbs::{GET_OBJECT, PUT_OBJECT};
 use crate::{customer, query, versions};
 
@@ -77,10 +78,22 @@ impl Session<'_> {
         let (decided, onto_bucket) = self.within_account(&target.account, PUT_OBJECT, &target.container)?;
         let (from_decided, from_bucket) =
             self.within_account(&source.account, GET_OBJECT, &source.container)?;
+        let named = format!("{}/{}", source.container, source.object);
         let given = meta::of_object(call)?;
         let is_fresh = call.is_set("x-fresh-metadata")?;
-        let seen =
-            self.find(&self.store.0.store.view()?, &from_bucket, &source.object, version.as_deref())?;
+        let view = self.store.0.store.view()?;
+        let seen = self.find(&view, &from_bucket, &source.object, version.as_deref())?;
+        let mut reached = Reached { decided: from_decided, bucket: from_bucket, found: seen, link: None };
+        if !self.is_about_link() {
+            reached = self.follow(&view, reached)?;
+        }
+        drop(view);
+        let Reached { decided: from_decided, bucket: from_bucket, found: seen, link } = reached;
+        // What links lead to is the source, from here on.
+        let (source, version) = match link {
+            Some(Link { account, container, object, .. }) => (Named { account, container, object }, None),
+            None => (source, version),
+        };
         let mut demands = self.conditions(&seen.object.head)?;
         // That one is about the target.
         if demands.if_none_match.as_ref().is_some_and(ETagCondition::is_any) {
@@ -112,6 +125,7 @@ impl Session<'_> {
             is_fresh,
             ends_at: meta::end(call)?,
             keeps_manifest,
+            keeps_link: self.is_about_link(),
             cx: decided.asker.cx.clone(),
             now: decided.asker.cx.now(),
             chance: versions::chance(&decided.asker.cx),
@@ -119,7 +133,7 @@ impl Session<'_> {
         let object = self.store.add(&decided, move |change| copying.run(change)).await??;
         let mut answer: HttpResponse = created(&object, &object.head.etag);
         meta::show_user(&object.rest.meta, answer.headers_mut());
-        set(answer.headers_mut(), "x-copied-from", format!("{}/{}", source.container, source.object));
+        set(answer.headers_mut(), "x-copied-from", named);
         set(answer.headers_mut(), "x-copied-from-account", format!("{RESELLER}{}", source.account));
         let modified = http_date(seen.object.head.modified_at);
         set(answer.headers_mut(), "x-copied-from-last-modified", modified);
@@ -144,6 +158,7 @@ struct Copying {
     is_fresh: bool,
     ends_at: Option<i64>,
     keeps_manifest: bool,
+    keeps_link: bool,
     cx: Cx,
     now: hanse_core::Timestamp,
     /// For the id of its version.
@@ -186,6 +201,10 @@ impl Copying {
             (head, payloads) = (whole.head, whole.payloads);
             rest = Rest { pieces: whole.pieces, checksum: None, is_multipart: false, ..rest };
         }
+        if matches!(rest.manifest, Some(Manifest::Link(_))) && !self.keeps_link {
+            // It has become one since it was followed.
+            return Ok(Err(StatusCode::CONFLICT.into()));
+        }
         let [from_key, onto_key] = &self.keys;
         if !Arc::ptr_eq(from_key, onto_key) {
             for piece in &mut rest.pieces {
@@ -194,7 +213,11 @@ impl Copying {
         }
         // What a manifest names is of no use in another account, and none of its business.
         let is_within = from.project_id == onto.project_id;
-        let manifest = rest.manifest.filter(|_| self.keeps_manifest && is_within);
+        let manifest = rest.manifest.filter(|manifest| match manifest {
+            // It says itself which account it leads to.
+            Manifest::Link(_) => true,
+            Manifest::Static(_) | Manifest::Dynamic(_) => self.keeps_manifest && is_within,
+        });
         let meta = merged(rest.meta, self.given, self.is_fresh);
         if let Err(refused) = check_meta(&meta) {
             return Ok(Err(refused.into()));

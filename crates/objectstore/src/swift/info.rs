@@ -6,7 +6,7 @@ use s3s::HttpResponse;
 use serde_json::json;
 
 use super::reply::json;
-use super::{CONTAINER_NAME_MAX, OBJECT_NAME_MAX, archive, bulk, listing, meta, slo, tempurl};
+use super::{CONTAINER_NAME_MAX, OBJECT_NAME_MAX, archive, bulk, link, listing, meta, slo, tempurl};
 use crate::intake::PUT_MAX;
 
 pub fn show() -> HttpResponse {
@@ -35,6 +35,7 @@ pub fn show() -> HttpResponse {
             "max_containers_per_extraction": archive::FILES_MAX,
             "max_failed_extractions": archive::FAILED_MAX,
         },
+        "symlink": { "symloop_max": link::LINKS_MAX, "static_links": true },
         "tempurl": {
             "methods": tempurl::METHODS,
             "allowed_digests": tempurl::DIGESTS,

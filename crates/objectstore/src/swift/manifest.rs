@@ -113,6 +113,12 @@ impl Whole {
         };
         for (object, payloads) in parts {
             customer::check(object.rest.customer.as_deref(), None).map_err(Refused::from)?;
+            if matches!(object.rest.manifest, Some(Manifest::Link(_))) {
+                return Err(refused(
+                    StatusCode::CONFLICT,
+                    "A symbolic link is no segment of a large object.",
+                ));
+            }
             whole.head.size += object.head.size;
             whole.head.modified_at = whole.head.modified_at.max(object.head.modified_at);
             whole.pieces.extend(object.rest.pieces);

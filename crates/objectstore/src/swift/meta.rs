@@ -28,8 +28,7 @@ const URL_KEY_MAX: usize = VALUE_MAX;
 pub const POLICY: &str = "default";
 
 /// What Swift knows and is not offered here, wherever it stands.
-const MISSING: [&str; 6] = [
-    "x-symlink-target",
+const MISSING: [&str; 5] = [
     "x-container-sync-to",
     "x-container-sync-key",
     "x-container-sharding",

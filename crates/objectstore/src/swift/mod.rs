@@ -12,6 +12,7 @@ mod bulk;
 mod container;
 mod copy;
 mod info;
+mod link;
 mod listing;
 mod manifest;
 mod meta;

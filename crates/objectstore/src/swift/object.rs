@@ -12,7 +12,7 @@ use super::{check_length, manifest, meta};
 use crate::conditions::Conditions;
 use crate::intake::PUT_MAX;
 use crate::objects::{Incoming, check_meta};
-use crate::record::{Lock, Meta, Object};
+use crate::record::{Lock, Manifest, Meta, Object};
 use crate::verbs::{DELETE_OBJECT, PUT_OBJECT};
 use crate::versions::Wanted;
 
@@ -69,7 +69,10 @@ impl Session<'_> {
             trailers: None,
             customer: None,
             lock: Lock::default(),
-            manifest: self.dynamic()?,
+            manifest: match self.link()? {
+                Some(link) => Some(Manifest::Link(link)),
+                None => self.dynamic()?,
+            },
             ends_at: meta::end(call)?,
         };
         let object = self.store.put(&decided, incoming).await?;
@@ -79,10 +82,16 @@ impl Session<'_> {
     /// Replaces the metadata.
     pub async fn update_object(&self, container: &str, object: &str) -> Done {
         let (decided, bucket) = self.within(PUT_OBJECT, container)?;
+        if self.call.headers.contains_key("x-symlink-target") {
+            return Err(refused(
+                StatusCode::BAD_REQUEST,
+                "A PUT request is required to set a symlink target",
+            ));
+        }
         let given = meta::of_object(self.call)?;
         check_meta(&given)?;
         let (now, manifest, ends_at) = (decided.asker.cx.now(), self.dynamic()?, meta::end(self.call)?);
-        let set = move |object: &mut Object| {
+        let replace = move |object: &mut Object| {
             let old = std::mem::take(&mut object.rest.meta);
             // The type stays unless it is said anew.
             let content_type = given.content_type.clone().or(old.content_type);
@@ -94,7 +103,14 @@ impl Session<'_> {
             object.head.modified_at = object.head.modified_at.max(now);
             Ok(())
         };
-        self.store.change_object(bucket, object.to_owned(), None, set).await?;
+        let found = self.find(&self.store.0.store.view()?, &bucket, object, None)?;
+        self.store.change_object(bucket, object.to_owned(), None, replace).await?;
+        if let Some(Manifest::Link(link)) = &found.object.rest.manifest {
+            // The link has it now. Whether its target shall have it, too, is for the client to say.
+            let mut headers = HeaderMap::new();
+            set(&mut headers, header::LOCATION.as_str(), link.encoded());
+            return Ok(empty(StatusCode::TEMPORARY_REDIRECT, headers));
+        }
         Ok(empty(StatusCode::ACCEPTED, HeaderMap::new()))
     }
 

@@ -6,6 +6,7 @@ use s3s::dto::{self, ETag, ETagCondition, TimestampFormat};
 use s3s::{Body, HttpResponse, S3ErrorCode};
 
 use super::auth::{Proof, Session};
+use super::link::Reached;
 use super::manifest::Whole;
 use super::meta;
 use super::reply::{Done, Refused, http_date, refused, set, timestamp};
@@ -45,12 +46,19 @@ impl Session<'_> {
         let (decided, bucket) = self.within(GET_OBJECT, container)?;
         let view = self.store.0.store.view()?;
         let found = self.find(&view, &bucket, object, self.version())?;
-        let rest = &found.object.rest;
+        let mut reached = Reached { decided, bucket, found, link: None };
+        if !self.is_about_link() {
+            reached = self.follow(&view, reached)?;
+        }
         let mut headers = HeaderMap::new();
+        reached.show(&mut headers);
+        let Reached { decided, bucket, found, .. } = reached;
+        let rest = &found.object.rest;
         meta::show_object(&rest.meta, &mut headers);
         match &rest.manifest {
             Some(Manifest::Static(_)) => set(&mut headers, "x-static-large-object", "True"),
             Some(Manifest::Dynamic(place)) => set(&mut headers, "x-object-manifest", place),
+            Some(Manifest::Link(link)) => link.show(&mut headers),
             None => {}
         }
         show_version(&bucket, &found.object.head, &mut headers);

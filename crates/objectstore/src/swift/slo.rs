@@ -342,8 +342,10 @@ fn find(
     if object.rest.customer.is_some() {
         return Ok(Err("Encrypted with a key of the client's"));
     }
-    if matches!(object.rest.manifest, Some(Manifest::Dynamic(_))) {
-        return Ok(Err("A dynamic large object"));
+    match object.rest.manifest {
+        Some(Manifest::Dynamic(_)) => return Ok(Err("A dynamic large object")),
+        Some(Manifest::Link(_)) => return Ok(Err("A symbolic link")),
+        _ => {}
     }
     if object.head.size == 0 {
         return Ok(Err("Too small; each segment must be at least 1 byte."));

@@ -21,7 +21,8 @@ use crate::verbs::{DELETE_OBJECT, GET_OBJECT, PUT_OBJECT};
 pub const METHODS: [&str; 5] = ["GET", "HEAD", "PUT", "POST", "DELETE"];
 pub const DIGESTS: [&str; 3] = ["sha1", "sha256", "sha512"];
 /// Headers with which a URL for one object would reach another.
-pub const REFUSED: [&str; 3] = ["x-object-manifest", "x-copy-from", "x-copy-from-account"];
+pub const REFUSED: [&str; 4] =
+    ["x-object-manifest", "x-symlink-target", "x-copy-from", "x-copy-from-account"];
 
 /// Base64 of either alphabet comes with its padding or without.
 const LENIENT: GeneralPurposeConfig =

@@ -19,6 +19,7 @@ mod swift_archives;
 mod swift_copies;
 mod swift_ending;
 mod swift_large;
+mod swift_links;
 mod swift_sharing;
 mod swift_versions;
 mod versions;

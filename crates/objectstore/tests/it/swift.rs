@@ -100,7 +100,7 @@ const CALLS: &[Case] = &[
     ("PATCH", "/cont/key", &[], [405, 405]),
     // Not offered.
     ("PUT", "?extract-archive=zip", &[], [400, 400]),
-    ("PUT", "/cont/x", &[("x-symlink-target", "cont/key")], [501, 403]),
+    ("PUT", "/cont/x", &[("x-open-expired", "true")], [501, 403]),
     ("POST", "/cont", &[("x-container-sync-to", "v")], [501, 403]),
     ("PUT", "/web", &[("x-container-meta-web-index", "i")], [501, 403]),
     ("GET", "?states=listing", &[], [501, 501]),
