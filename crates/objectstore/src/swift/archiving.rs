@@ -4,6 +4,8 @@
 //!
 //! Source: OpenStack Swift, middleware "Versioned Writes".
 
+use std::ops::Bound;
+
 use hanse_core::{Result, Timestamp};
 use hanse_logstore::{Change, Record};
 use s3s::{S3ErrorCode, S3Result};
@@ -18,6 +20,8 @@ use crate::{ending, keys, quotas};
 
 /// The type of what says that an object was deleted.
 pub const DELETED: &str = "application/x-deleted;swift_versions_deleted=1";
+/// Behind every time that a name can show, in units of ten microseconds.
+const END: i64 = 1_000_000_000_000_000;
 /// The MD5 of nothing.
 pub const ETAG_OF_NOTHING: &str = "d41d8cd98f00b204e9800998ecf8427e";
 
@@ -37,6 +41,34 @@ fn target(change: &Change<'_>, bucket: &Bucket) -> Result<Option<S3Result<Bucket
     Ok(Some(found.filter(|found| found.project_id == bucket.project_id).ok_or_else(missing)))
 }
 
+/// What the name of an old object ends with: when it was written, in units of ten microseconds.
+fn suffix(units: i64) -> String {
+    format!("{:0>16}", timestamp(Timestamp(units * 10)))
+}
+
+/// The newest of what is kept of a name. Names are in the order of their times, so that halving the time finds it, however
+/// many there are.
+fn newest(change: &Change<'_>, target: &Bucket, key: &str) -> Result<Option<(Vec<u8>, Record)>> {
+    let at = |end: &str| keys::object(&target.id, &(prefix(key) + end));
+    // Behind all digits.
+    let end = at(":");
+    let since = |units: i64| -> Result<Option<(Vec<u8>, Record)>> {
+        let start = at(&suffix(units));
+        change.scan((Bound::Included(start.as_slice()), Bound::Excluded(end.as_slice())))?.next().transpose()
+    };
+    // There is one at or after `low`, and none at or after `high`.
+    let (mut low, mut high) = (0, END);
+    let Some(mut found) = since(low)? else { return Ok(None) };
+    while high - low > 1 {
+        let middle = low + (high - low) / 2;
+        match since(middle)? {
+            Some(later) => (low, found) = (middle, later),
+            None => high = middle,
+        }
+    }
+    Ok(Some(found))
+}
+
 /// Puts an object behind all that is kept of its name.
 fn append(
     change: &mut Change<'_>,
@@ -49,7 +81,7 @@ fn append(
     // In units that names show.
     let mut at = object.head.modified_at;
     let name = loop {
-        let name = format!("{}{:0>16}", prefix(key), timestamp(at));
+        let name = prefix(key) + &suffix(at.0 / 10);
         if change.get(&keys::object(&target.id, &name))?.is_none() {
             break name;
         }
@@ -125,9 +157,7 @@ pub fn keep_deleted(
 pub fn bring_back(change: &mut Change<'_>, bucket: &Bucket, key: &str, now: Timestamp) -> Result<()> {
     let is_history = bucket.swift.archive.as_ref().is_some_and(|archive| archive.is_history);
     let Some(Ok(target)) = target(change, bucket)?.filter(|_| !is_history) else { return Ok(()) };
-    // The names are in the order of their times.
-    let start = keys::object(&target.id, &prefix(key));
-    let Some((place, record)) = change.scan_prefix(&start)?.last().transpose()? else { return Ok(()) };
+    let Some((place, record)) = newest(change, &target, key)? else { return Ok(()) };
     let object = Object::decode(&record.value)?;
     if object.head.is_marker || object.rest.lock.holds(now, false) || !target.versioning.is_off() {
         return Ok(());

@@ -9,6 +9,7 @@ mod lifecycle;
 mod lists;
 mod lock;
 mod multipart;
+mod object_store_client;
 mod objects;
 mod policies;
 mod quotas;
