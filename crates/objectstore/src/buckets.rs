@@ -39,6 +39,27 @@ pub fn check_name(name: &str) -> S3Result<()> {
     Ok(())
 }
 
+/// Says anew whether a bucket keeps versions.
+///
+/// # Errors
+/// `InvalidBucketState` if its objects can be locked, or go to a container of Swift's when they are overwritten.
+pub fn turn(bucket: &mut Bucket, versioning: Versioning) -> S3Result<()> {
+    if bucket.lock.is_some() && versioning != Versioning::Enabled {
+        return Err(error(
+            S3ErrorCode::InvalidBucketState,
+            "An Object Lock configuration is present on this bucket, so the versioning state cannot be changed.",
+        ));
+    }
+    if bucket.swift.archive.is_some() {
+        return Err(error(
+            S3ErrorCode::InvalidBucketState,
+            "Overwritten objects of this bucket go to a container (X-Versions-Location, X-History-Location), so that it keeps no versions.",
+        ));
+    }
+    bucket.versioning = versioning;
+    Ok(())
+}
+
 /// What came out of a transaction that had to look first.
 enum Made {
     New,

@@ -12,7 +12,7 @@ use s3s::dto;
 use s3s::{S3Error, S3ErrorCode, S3Response, S3Result};
 
 use crate::access::{Decided, no_such_bucket};
-use crate::buckets::{current, owner};
+use crate::buckets::{current, owner, turn};
 use crate::conditions::{Conditions, time};
 use crate::fault::{self, error};
 use crate::lists::{common_prefixes, encoder, most};
@@ -27,27 +27,6 @@ pub const NULL: &str = "null";
 /// Sixteen digits: less for what is later.
 fn until_the_end(at: Timestamp) -> String {
     format!("{:016x}", u64::MAX - u64::try_from(at.0).unwrap_or(0))
-}
-
-/// Says anew whether a bucket keeps versions.
-///
-/// # Errors
-/// `InvalidBucketState` if its objects can be locked, or go to a container of Swift's when they are overwritten.
-pub fn turn(bucket: &mut Bucket, versioning: Versioning) -> S3Result<()> {
-    if bucket.lock.is_some() && versioning != Versioning::Enabled {
-        return Err(error(
-            S3ErrorCode::InvalidBucketState,
-            "An Object Lock configuration is present on this bucket, so the versioning state cannot be changed.",
-        ));
-    }
-    if bucket.swift.archive.is_some() {
-        return Err(error(
-            S3ErrorCode::InvalidBucketState,
-            "Overwritten objects of this bucket go to a container (X-Versions-Location, X-History-Location), so that it keeps no versions.",
-        ));
-    }
-    bucket.versioning = versioning;
-    Ok(())
 }
 
 /// What of a new id is not time.

@@ -112,8 +112,7 @@ fn unpack(packing: Packing, incoming: Incoming, files: &mpsc::Sender<File>) -> i
     let in_all = Metered { inner: in_all, left: Arc::new(AtomicU64::new(OUT_MAX)) };
     let left = Arc::new(AtomicU64::new(HEADERS_MAX));
     let mut archive = tar::Archive::new(Metered { inner: in_all, left: left.clone() });
-    let mut entries = archive.entries()?;
-    while let Some(entry) = entries.next() {
+    for entry in archive.entries()? {
         let mut entry = entry?;
         // Its bytes, and what fills the last block.
         left.store(entry.size().saturating_add(512), Ordering::Relaxed);

@@ -12,6 +12,7 @@ mod bulk;
 mod container;
 mod copy;
 mod info;
+pub mod kept;
 mod link;
 mod listing;
 mod manifest;

@@ -54,7 +54,13 @@ enum Part {
     /// An object that is looked for.
     Object(Wanted),
     /// Bytes that have been taken in for this manifest alone.
-    Own { segment: Segment, piece: Piece, staged: Option<Staged> },
+    Own(Box<Own>),
+}
+
+struct Own {
+    segment: Segment,
+    piece: Piece,
+    staged: Option<Staged>,
 }
 
 struct Wanted {
@@ -91,7 +97,8 @@ impl Session<'_> {
         let mut parts = Vec::new();
         for listed in listed {
             let part = self.part(&decided, listed).await?;
-            if let Part::Own { segment, piece, .. } = &part {
+            if let Part::Own(own) = &part {
+                let Own { segment, piece, .. } = &**own;
                 let (sum, most) = match segment.data {
                     Some(_) => (&mut data, DATA_MAX),
                     None => (&mut ranges, PUT_MAX),
@@ -141,7 +148,7 @@ impl Session<'_> {
                 data: Some(data),
                 ..Segment::default()
             };
-            return Ok(Part::Own { segment, piece, staged });
+            return Ok(Part::Own(Box::new(Own { segment, piece, staged })));
         }
         let path = listed.path.unwrap_or_default();
         let (container, Some(object)) = split_names(path.trim_start_matches('/'))? else {
@@ -177,7 +184,7 @@ impl Session<'_> {
         }
         let (piece, staged) = sealer.finish().await?;
         let segment = Segment { range: Some(range), ..Segment::of(&wanted, &object) };
-        Ok(Part::Own { segment, piece, staged })
+        Ok(Part::Own(Box::new(Own { segment, piece, staged })))
     }
 
     /// The list of segments, if the object has one; else its own bytes.
@@ -255,7 +262,8 @@ impl Making {
         let (mut segments, mut pieces, mut payloads, mut wrong) = (vec![], vec![], vec![], vec![]);
         for part in self.parts {
             match part {
-                Part::Own { segment, piece, staged } => {
+                Part::Own(own) => {
+                    let Own { segment, piece, staged } = *own;
                     payloads.extend(staged.map(|staged| change.attach(staged)));
                     pieces.push(piece);
                     segments.push(segment);

@@ -11,10 +11,11 @@ use super::auth::Session;
 use super::listing::{self, Asked, Named};
 use super::meta::DEFAULT_TYPE;
 use super::reply::{Done, Refused, empty, refused, set};
+use crate::buckets::turn;
 use crate::conditions::Conditions;
 use crate::record::{self, Bucket, Head, Versioning};
 use crate::verbs::DELETE_OBJECT;
-use crate::versions::{self, Line, Wanted, look_up, name, turn};
+use crate::versions::{self, Line, Wanted, look_up, name};
 
 /// Turns versions on, or off again: then those that there are stay.
 ///
