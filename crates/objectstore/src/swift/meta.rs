@@ -9,7 +9,7 @@ use s3s::dto::{Timestamp, TimestampFormat};
 
 use super::auth::Session;
 use super::reply::{Done, refused, set};
-use super::{Call, acl};
+use super::{Call, acl, cors};
 use crate::conditions::seconds;
 use crate::record::{Archive, Meta, Swift};
 
@@ -145,9 +145,7 @@ fn with_prefix(call: &Call, prefix: &str) -> Done<BTreeMap<String, String>> {
 fn check_name(what: &str, name: &str, value: &str) -> Done<()> {
     let missing = |what: &str| Err(refused(StatusCode::NOT_IMPLEMENTED, format!("{what} is not offered.")));
     match (what, name) {
-        ("container", name) if name.starts_with("access-control-") => {
-            missing("Cross-origin access by metadata")
-        }
+        ("container", name) if !cors::is_fine(name, value) => Err(bad(format!("This is no {name}: {value}"))),
         ("container", name) if name.starts_with("web-") => missing("Serving websites"),
         ("container", "quota-bytes" | "quota-count") if value.parse::<u64>().is_err() => {
             Err(bad("A quota is a number."))

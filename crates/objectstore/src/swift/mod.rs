@@ -11,6 +11,7 @@ mod auth;
 mod bulk;
 mod container;
 mod copy;
+pub mod cors;
 mod info;
 pub mod kept;
 mod link;

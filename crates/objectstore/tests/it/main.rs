@@ -18,6 +18,7 @@ mod swift;
 mod swift_accounts;
 mod swift_archives;
 mod swift_copies;
+mod swift_cors;
 mod swift_ending;
 mod swift_large;
 mod swift_links;

@@ -102,6 +102,7 @@ const CALLS: &[Case] = &[
     ("PUT", "?extract-archive=zip", &[], [400, 400]),
     ("PUT", "/cont/x", &[("x-open-expired", "true")], [501, 403]),
     ("POST", "/cont", &[("x-container-sync-to", "v")], [501, 403]),
+    ("POST", "/cont", &[("x-container-meta-access-control-max-age", "long")], [400, 403]),
     ("PUT", "/web", &[("x-container-meta-web-index", "i")], [501, 403]),
     ("GET", "?states=listing", &[], [501, 501]),
 ];
