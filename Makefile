@@ -7,7 +7,7 @@ export CARGO_INCREMENTAL := 0
 FUZZ_SECONDS ?= 60
 
 .PHONY: help up test check unit e2e tools packages toolchain bench bench-keystone bench-rgw fuzz test-ceph \
-  conformance conformance-identity conformance-tools docs clean
+  conformance conformance-identity conformance-objectstore conformance-tools docs clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -48,6 +48,10 @@ conformance: toolchain packages conformance-tools ## Tempest, the plugins of key
 conformance-identity: toolchain packages conformance-tools ## Tempest's identity tests, all of them
 	cargo build --package hanse --package hanse-conformance-tests --quiet
 	target/debug/hanse-conformance tempest
+
+conformance-objectstore: toolchain packages conformance-tools ## Tempest's object storage tests, all of them
+	cargo build --package hanse --package hanse-conformance-tests --quiet
+	target/debug/hanse-conformance tempest --suite object-storage
 
 bench: toolchain packages ## Measure the release binary and print a table (BENCH="--help" tells more)
 	cargo build --release --package hanse --package hanse-bench

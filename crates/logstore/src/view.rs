@@ -102,7 +102,7 @@ impl View {
 pub struct Scan {
     view: View,
     end: Bound<Vec<u8>>,
-    found: Option<redb::Range<'static, index::Bytes, index::Bytes>>,
+    found: Option<Entries>,
     done: bool,
 }
 
@@ -126,14 +126,15 @@ impl Scan {
     }
 }
 
-impl Iterator for Scan {
-    type Item = Result<(Vec<u8>, Record)>;
+type Item = Result<(Vec<u8>, Record)>;
+type Entries = redb::Range<'static, index::Bytes, index::Bytes>;
 
-    fn next(&mut self) -> Option<Self::Item> {
+impl Scan {
+    fn step(&mut self, step: fn(&mut Entries) -> Option<<Entries as Iterator>::Item>) -> Option<Item> {
         if self.done {
             return None;
         }
-        let item = match self.found.as_mut().and_then(Iterator::next) {
+        let item = match self.found.as_mut().and_then(step) {
             Some(item) => item.map_err(index_error).and_then(|(key, value)| {
                 self.view.core.lost.check(key.value())?;
                 Ok((key.value().to_vec(), Entry::decode(value.value())?.record))
@@ -146,6 +147,21 @@ impl Iterator for Scan {
         };
         self.done = item.is_err() && self.view.core.lost.is_unknown();
         Some(item)
+    }
+}
+
+impl Iterator for Scan {
+    type Item = Item;
+
+    fn next(&mut self) -> Option<Item> {
+        self.step(Iterator::next)
+    }
+}
+
+/// From the end of the range; it has another end than [`Scan::seek`] moves.
+impl DoubleEndedIterator for Scan {
+    fn next_back(&mut self) -> Option<Item> {
+        self.step(DoubleEndedIterator::next_back)
     }
 }
 

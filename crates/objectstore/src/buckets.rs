@@ -39,6 +39,27 @@ pub fn check_name(name: &str) -> S3Result<()> {
     Ok(())
 }
 
+/// Says anew whether a bucket keeps versions.
+///
+/// # Errors
+/// `InvalidBucketState` if its objects can be locked, or go to a container of Swift's when they are overwritten.
+pub fn turn(bucket: &mut Bucket, versioning: Versioning) -> S3Result<()> {
+    if bucket.lock.is_some() && versioning != Versioning::Enabled {
+        return Err(error(
+            S3ErrorCode::InvalidBucketState,
+            "An Object Lock configuration is present on this bucket, so the versioning state cannot be changed.",
+        ));
+    }
+    if bucket.swift.archive.is_some() {
+        return Err(error(
+            S3ErrorCode::InvalidBucketState,
+            "Overwritten objects of this bucket go to a container (X-Versions-Location, X-History-Location), so that it keeps no versions.",
+        ));
+    }
+    bucket.versioning = versioning;
+    Ok(())
+}
+
 /// What came out of a transaction that had to look first.
 enum Made {
     New,
@@ -89,8 +110,7 @@ impl ObjectStore {
         if self.find_bucket(&bucket.name).map_err(|error| fault::of(&error))?.is_none() {
             self.audit(decided, &decided.grant(&bucket.name)?).await?;
         }
-        let quota =
-            self.0.quotas.of(&decided.asker.cx, &decided.project_id).await.map_err(|e| fault::of(&e))?;
+        let quota = self.quota_of(&decided.asker.cx, &decided.project_id).await.map_err(|e| fault::of(&e))?;
         let most =
             quota.buckets.and_then(|most| usize::try_from(most).ok()).unwrap_or(self.0.settings.buckets);
         let made = self
@@ -131,6 +151,8 @@ impl ObjectStore {
 
     pub(crate) async fn remove(&self, decided: Decided) -> S3Result<S3Response<dto::DeleteBucketOutput>> {
         let bucket = decided.bucket()?.clone();
+        // What nobody sees any more does not keep a bucket.
+        self.end_due().await.map_err(|error| fault::of(&error))?;
         let rooms = [keys::objects(&bucket.id), keys::all_versions(&bucket.id)];
         let view = self.0.store.view().map_err(|error| fault::of(&error))?;
         let not_empty = || error(S3ErrorCode::BucketNotEmpty, "The bucket you tried to delete is not empty");

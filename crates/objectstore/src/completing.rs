@@ -166,6 +166,7 @@ impl Completing {
                 etag: format!("{}-{}", hex(&md5.finalize()), parts.len()),
                 version: None,
                 is_marker: false,
+                ends_at: None,
             },
             rest: Rest {
                 meta: upload.meta,

@@ -109,6 +109,7 @@ mod tests {
             etag: "abc".to_owned(),
             version: None,
             is_marker: false,
+            ends_at: None,
         }
     }
 

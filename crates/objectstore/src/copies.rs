@@ -133,6 +133,9 @@ impl ObjectStore {
                     let marked = || versions::marked(&source, &head, version.is_some());
                     return Ok(Err(Put::Refused(if hides_missing { denied() } else { marked() })));
                 }
+                if version.is_none() && head.has_ended(now) {
+                    return Ok(Err(Put::Refused(missing())));
+                }
                 if let Err(refused) = customer::check(rest.customer.as_deref(), source_customer.as_ref()) {
                     return Ok(Err(Put::Refused(refused)));
                 }
@@ -168,7 +171,7 @@ impl ObjectStore {
                 let kept = [rest.customer.is_some(), proof.is_some(), rest.managed.is_some(), managed.is_some()];
                 let etag = if kept.contains(&true) { cx.hex_id() } else { head.etag };
                 let mut object = Object {
-                    head: Head { modified_at: now, etag, ..head },
+                    head: Head { modified_at: now, etag, ends_at: None, ..head },
                     rest: Rest { meta, pieces, customer: proof, managed, lock, manifest, ..rest },
                 };
                 match put(change, &bucket, &key, &mut object, &found.payloads, &onto, &origin)? {

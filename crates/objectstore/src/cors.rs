@@ -8,7 +8,8 @@ use s3s::{S3Error, S3ErrorCode, S3Response, S3Result};
 use crate::ObjectStore;
 use crate::access::Decided;
 use crate::fault::{error, named};
-use crate::record::CorsRule;
+use crate::record::{Bucket, CorsRule};
+use crate::swift;
 
 const RULES_MAX: usize = 100;
 const METHODS: [&str; 5] = ["GET", "PUT", "HEAD", "POST", "DELETE"];
@@ -107,7 +108,11 @@ impl ObjectStore {
     fn rules(&self, bucket: Option<&str>) -> S3Result<Vec<CorsRule>> {
         let Some(name) = bucket else { return Ok(Vec::new()) };
         let found = self.find_bucket(name).map_err(|error| crate::fault::of(&error))?;
-        Ok(found.map(|found| found.cors).unwrap_or_default())
+        let rules = |found: Bucket| {
+            let of_container = swift::cors::rule(&found.swift);
+            found.cors.into_iter().chain(of_container).collect()
+        };
+        Ok(found.map(rules).unwrap_or_default())
     }
 
     /// Lets the browser show the answer to the page that asked, if the bucket's rules allow it.

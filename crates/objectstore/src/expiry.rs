@@ -1,5 +1,5 @@
 //! What the rules of the lifecycle end, is ended here, in the background: objects, versions that are not the current ones,
-//! delete markers with nothing beneath, uploads that nobody ends.
+//! delete markers with nothing beneath, uploads that nobody ends. So are objects that end by themselves (`ending`).
 //!
 //! Each is looked at again in the transaction that deletes it, so that what was written meanwhile stays. A pass that is cut
 //! off is made again from the beginning: what it did is done, and what it did not do is still due.
@@ -23,7 +23,7 @@ const FIRST: Duration = Duration::from_secs(60);
 /// Keys that are looked at with one view, which keeps what is deleted on the disk as long as it lives.
 const PAGE: usize = 1000;
 /// Deletions of one transaction.
-const BATCH: usize = 100;
+pub const BATCH: usize = 100;
 
 const DAY: i64 = 86_400;
 
@@ -213,7 +213,7 @@ impl ObjectStore {
     /// # Errors
     /// If the store cannot be read or written.
     pub async fn expire(&self) -> Result<usize> {
-        let mut count = self.destroy_keys().await?;
+        let mut count = self.destroy_keys().await? + self.end_due().await?;
         let buckets: Vec<Bucket> = {
             let view = self.0.store.view()?;
             let all = view.scan_prefix(&keys::bucket(""))?.map(|found| record::from_json(&found?.1.value));

@@ -13,6 +13,7 @@
 //! | `m/<bucket id>` | the number of the last event of the bucket |
 //! | `e/<webhook>/<bucket id><number>` | an event that waits for a webhook; the number has 16 hexadecimal digits |
 //! | `a/<project>` | what Swift keeps of the project's account |
+//! | `d/<end>/<bucket id>/<object>` | that an object ends by itself, and the name of its bucket |
 //! | `k/<project>` | the key that the project's data keys are wrapped under, sealed |
 //! | `m/<project>/<key>` | a key that the project manages, sealed |
 //! | `l/<project>/alias/<name>` | a name of such a key |
@@ -110,6 +111,14 @@ pub fn number_of_event(key: &[u8]) -> Option<u64> {
 
 pub fn account(project: &str) -> Vec<u8> {
     format!("a/{project}").into_bytes()
+}
+
+/// What the keys of all that ends by itself begin with.
+pub const ENDS: &[u8] = b"d/";
+
+/// In the order of their ends, which are seconds since 1970.
+pub fn end(at: i64, bucket_id: &str, key: &str) -> Vec<u8> {
+    format!("d/{:016x}/{bucket_id}/{key}", at.max(0)).into_bytes()
 }
 
 pub fn project_key(project: &str) -> Vec<u8> {

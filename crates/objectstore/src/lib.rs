@@ -10,6 +10,7 @@ mod cors;
 mod crypt;
 mod customer;
 mod encryption;
+mod ending;
 mod expiry;
 mod facts;
 mod fault;

@@ -67,7 +67,7 @@ impl<T> Page<T> {
 }
 
 /// The first key that does not begin with this, as far as UTF-8 goes.
-fn behind(prefix: &[u8]) -> Vec<u8> {
+pub fn behind(prefix: &[u8]) -> Vec<u8> {
     // No UTF-8 has this byte.
     [prefix, &[0xff]].concat()
 }
@@ -184,10 +184,11 @@ impl ObjectStore {
             after,
             most: usize::try_from(most).unwrap_or_default(),
         };
+        let now = self.0.cx.now();
         let list = || {
             page(&self.0.store.view()?, &wanted, |value| {
                 let head = Head::decode(value)?.0;
-                Ok((!head.is_marker).then_some(head))
+                Ok((!head.is_gone(now)).then_some(head))
             })
         };
         list().map_err(|error| fault::of(&error))

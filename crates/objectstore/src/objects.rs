@@ -20,8 +20,9 @@ use crate::notifications::{self, Cause, Origin};
 use crate::offered::asked;
 use crate::record::{Bucket, Checksum, Head, Lock, Manifest, Meta, Object, Rest};
 use crate::sums::{Algorithm, Claimed};
+use crate::swift::archiving;
 use crate::versions::Wanted;
-use crate::{ObjectStore, keys, offered, quotas, tagging, versions, website};
+use crate::{ObjectStore, ending, keys, offered, quotas, tagging, versions, website};
 
 /// Of user metadata, in bytes. Source: S3 User Guide, "Working with object metadata".
 pub const USER_META_MAX: usize = 2048;
@@ -148,14 +149,20 @@ pub fn put(
         }
         None => None,
     };
-    let seen = old.as_ref().map(|(_, head)| head).filter(|head| !head.is_marker);
+    let now = object.head.modified_at;
+    let seen = old.as_ref().map(|(_, head)| head).filter(|head| !head.is_gone(now));
     if let Err(refused) = conditions.check_write(seen) {
         return Ok(Put::Refused(refused));
     }
-    let now = object.head.modified_at;
+    if let Some((record, head)) = old.as_ref().filter(|(_, head)| !head.is_gone(now))
+        && let Err(refused) = archiving::keep(change, &bucket, key, record, head, chance)?
+    {
+        return Ok(Put::Refused(refused));
+    }
     (object.head.modified_at, object.head.version) =
         versions::make_room(change, &bucket, key, old, now, &origin.chance)?;
     quotas::count(change, &bucket, 1, i128::from(object.head.size))?;
+    ending::enter(change, &bucket, key, &object.head)?;
     change.put(&place, object.encode()?, payloads)?;
     notifications::changed(change, &bucket, key, &object.head, object.head.modified_at, origin)?;
     Ok(Put::Done)
@@ -211,6 +218,8 @@ pub struct Incoming {
     pub lock: Lock,
     pub manifest: Option<Manifest>,
     pub cause: Cause,
+    /// As in [`Head`].
+    pub ends_at: Option<i64>,
 }
 
 impl ObjectStore {
@@ -264,6 +273,7 @@ impl ObjectStore {
                 etag: taken.etag(),
                 version: None,
                 is_marker: false,
+                ends_at: incoming.ends_at,
             },
             rest: Rest {
                 meta: incoming.meta,
@@ -328,6 +338,7 @@ impl ObjectStore {
             lock,
             manifest: None,
             cause: if is_form { Cause::Post } else { Cause::Put },
+            ends_at: None,
         };
         let object = self.put(&decided, incoming).await?;
         let mut output = dto::PutObjectOutput {
@@ -359,6 +370,9 @@ impl ObjectStore {
         let (object, record) = read().map_err(|error| fault::of(&error))?.ok_or_else(missing)?;
         if object.head.is_marker {
             return Err(versions::marked(bucket, &object.head, version.is_some()));
+        }
+        if version.is_none() && object.head.has_ended(self.0.cx.now()) {
+            return Err(missing());
         }
         Ok(Found { object, payloads: record.payloads })
     }

@@ -40,6 +40,19 @@ pub struct Quota {
     pub bytes: Option<u64>,
 }
 
+impl Quota {
+    /// What is within both.
+    #[must_use]
+    pub fn and(self, other: Quota) -> Quota {
+        let less = |one: Option<u64>, other: Option<u64>| one.into_iter().chain(other).min();
+        Quota {
+            buckets: less(self.buckets, other.buckets),
+            objects: less(self.objects, other.objects),
+            bytes: less(self.bytes, other.bytes),
+        }
+    }
+}
+
 /// A project of the cloud.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Project {

@@ -1,5 +1,5 @@
-//! What a project may have. The limits are identity's (Keystone's unified limits of the service `s3`), and use is counted in
-//! the transaction that changes it.
+//! What a project may have. The limits are identity's (Keystone's unified limits of the service `s3`) and the quota of the
+//! project's account of Swift's: both hold, so that the lower one counts. Use is counted in the transaction that changes it.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,6 +14,7 @@ use crate::access::Decided;
 use crate::fault;
 use crate::ports::{Limits, Quota};
 use crate::record::{self, Bucket, Usage};
+use crate::swift::account;
 use crate::versions::Look;
 use crate::{ObjectStore, keys};
 
@@ -36,9 +37,11 @@ impl Quotas {
         Quotas { limits, known: Mutex::default() }
     }
 
+    /// The limits of a project; `own` reads those that are kept here.
+    ///
     /// # Errors
     /// If they cannot be read.
-    pub async fn of(&self, cx: &Cx, project_id: &str) -> Result<Quota> {
+    async fn of(&self, cx: &Cx, project_id: &str, own: impl FnOnce() -> Result<Quota>) -> Result<Quota> {
         let now = cx.now();
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(project_id).copied();
         if let Some((at, quota)) = known
@@ -47,13 +50,18 @@ impl Quotas {
         {
             return Ok(quota);
         }
-        let quota = self.limits.of(cx, project_id).await?;
+        let quota = self.limits.of(cx, project_id).await?.and(own()?);
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= KNOWN_MAX {
             known.clear();
         }
         known.insert(project_id.to_owned(), (now, quota));
         Ok(quota)
+    }
+
+    /// Those of this project were changed here.
+    pub fn forget(&self, project_id: &str) {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).remove(project_id);
     }
 }
 
@@ -107,13 +115,22 @@ pub fn used(view: &impl Look, place: &[u8]) -> Result<Usage> {
 }
 
 impl ObjectStore {
+    /// What a project may have in all.
+    ///
+    /// # Errors
+    /// If that cannot be told now.
+    pub(crate) async fn quota_of(&self, cx: &Cx, project_id: &str) -> Result<Quota> {
+        let own = || Ok(account::read(self, project_id)?.account_quota());
+        self.0.quotas.of(cx, project_id, own).await
+    }
+
     /// Whether a project has room for so many bytes more, before they are sent. What they replace is not known yet, so that
     /// whoever is at the limit cannot write anew what they have.
     ///
     /// # Errors
     /// `QuotaExceeded`.
     pub(crate) async fn check_room(&self, cx: &Cx, project_id: &str, more: u64) -> Result<()> {
-        let quota = self.0.quotas.of(cx, project_id).await?;
+        let quota = self.quota_of(cx, project_id).await?;
         if more == 0 || quota.bytes.is_none() {
             return Ok(());
         }
@@ -133,7 +150,7 @@ impl ObjectStore {
         job: impl FnOnce(&mut Change<'_>) -> Result<T> + Send + 'static,
     ) -> S3Result<T> {
         let bucket = decided.bucket()?.clone();
-        let quota = self.0.quotas.of(&decided.asker.cx, &bucket.project_id).await;
+        let quota = self.quota_of(&decided.asker.cx, &bucket.project_id).await;
         let limits = [
             ("project", quota.map_err(|error| fault::of(&error))?, keys::usage(&bucket.project_id)),
             ("container", bucket.swift.quota(), keys::bucket_usage(&bucket.id)),

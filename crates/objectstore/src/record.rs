@@ -8,8 +8,9 @@ use serde::{Deserialize, Serialize};
 use crate::keys;
 use crate::logging::Logging;
 use crate::notifications;
-use crate::ports::Quota;
 use crate::website::Website;
+
+pub use crate::swift::kept::{Archive, Link, Manifest, Segment, Swift, content_type, listed};
 
 /// A bucket.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,56 +79,6 @@ impl PublicAccessBlock {
             ..all
         })
     }
-}
-
-/// What only Swift knows of a container, or of an account.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Swift {
-    /// `X-Container-Meta-…` or `X-Account-Meta-…`, without that and in small letters.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub meta: BTreeMap<String, String>,
-    /// The keys of temporary URLs by the names of their headers, sealed.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub url_keys: BTreeMap<String, String>,
-    /// The access control lists, as they were put.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub read: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub write: Option<String>,
-}
-
-impl Swift {
-    pub fn is_empty(&self) -> bool {
-        *self == Swift::default()
-    }
-
-    /// What a container may hold. Source: OpenStack Swift, middleware "Container Quotas".
-    pub fn quota(&self) -> Quota {
-        let limit = |name: &str| self.meta.get(name).and_then(|text| text.parse().ok());
-        Quota { buckets: None, objects: limit("quota-count"), bytes: limit("quota-bytes") }
-    }
-}
-
-/// What an object stands for, beside its own bytes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Manifest {
-    /// Swift's static large object. Its pieces are those of its segments as they were when it was made.
-    Static(Vec<Segment>),
-    /// Swift's dynamic large object: `<container>/<prefix>` of what it is made of whenever it is read.
-    Dynamic(String),
-}
-
-/// A segment of a static large object.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Segment {
-    pub container: String,
-    pub object: String,
-    pub etag: String,
-    pub size: u64,
-    pub content_type: Option<String>,
-    /// Microseconds since 1970.
-    pub modified_at: i64,
 }
 
 /// Whether objects keep their versions. Once on, it is never off again, only suspended.
@@ -365,6 +316,8 @@ pub struct Head {
     pub version: Option<String>,
     /// Whether it says that the object was deleted, and is none itself.
     pub is_marker: bool,
+    /// When the object ends by itself, in seconds since 1970. It counts as long as this is the current version.
+    pub ends_at: Option<i64>,
 }
 
 /// An object.
@@ -378,12 +331,23 @@ pub struct Object {
 const VERSION: u8 = 1;
 const IS_MARKER: u8 = 1;
 const HAS_VERSION: u8 = 2;
+const HAS_END: u8 = 4;
 
 fn broken() -> Error {
     Error::internal("the record of an object does not read")
 }
 
 impl Head {
+    /// Whether its time has come, though it may still lie there.
+    pub fn has_ended(&self, now: Timestamp) -> bool {
+        self.ends_at.is_some_and(|end| now.seconds() >= end)
+    }
+
+    /// Whether there is no object to be seen where this is the current version.
+    pub fn is_gone(&self, now: Timestamp) -> bool {
+        self.is_marker || self.has_ended(now)
+    }
+
     /// Reads what stands in front, and says where the rest begins.
     ///
     /// # Errors
@@ -406,36 +370,34 @@ impl Head {
                 (Some(text(version)?), rest)
             }
         };
+        let (ends_at, rest) = match flags & HAS_END {
+            0 => (None, rest),
+            _ => {
+                let (end, rest) = rest.split_first_chunk::<8>().ok_or_else(broken)?;
+                (Some(i64::from_le_bytes(*end)), rest)
+            }
+        };
         let head = Head {
             modified_at: Timestamp(i64::from_le_bytes(*modified)),
             size: u64::from_le_bytes(*size),
             etag: text(etag)?,
             version,
             is_marker: flags & IS_MARKER != 0,
+            ends_at,
         };
         Ok((head, rest))
     }
-}
-
-/// The type of the content, out of what stands behind the head, without the rest of it: that may be large.
-///
-/// # Errors
-/// Internal if it does not read.
-pub fn content_type(rest: &[u8]) -> Result<Option<String>> {
-    #[derive(Deserialize)]
-    struct Type {
-        content_type: Option<String>,
-    }
-    let read: Type = serde_json::from_slice(rest).map_err(|error| broken().because(error))?;
-    Ok(read.content_type)
 }
 
 impl Object {
     /// # Errors
     /// Internal if it cannot be written.
     pub fn encode(&self) -> Result<Vec<u8>> {
-        let Head { version, is_marker, .. } = &self.head;
-        let flags = if *is_marker { IS_MARKER } else { 0 } | if version.is_some() { HAS_VERSION } else { 0 };
+        let Head { version, is_marker, ends_at, .. } = &self.head;
+        let flag = |is_there: bool, flag: u8| if is_there { flag } else { 0 };
+        let flags = flag(*is_marker, IS_MARKER)
+            | flag(version.is_some(), HAS_VERSION)
+            | flag(ends_at.is_some(), HAS_END);
         let mut value = vec![VERSION, flags];
         value.extend(self.head.modified_at.0.to_le_bytes());
         value.extend(self.head.size.to_le_bytes());
@@ -446,6 +408,9 @@ impl Object {
                 return Err(broken());
             }
             value.extend(version.as_bytes());
+        }
+        if let Some(end) = ends_at {
+            value.extend(end.to_le_bytes());
         }
         serde_json::to_writer(&mut value, &self.rest).context("cannot write the record of an object")?;
         Ok(value)
@@ -525,6 +490,7 @@ mod tests {
                 etag: "d41d8cd98f00b204e9800998ecf8427e-7".to_owned(),
                 version: Some("0123456789abcdef0123456789abcdef".to_owned()),
                 is_marker: true,
+                ends_at: Some(1_800_000_000),
             },
             rest: Rest {
                 meta: Meta {

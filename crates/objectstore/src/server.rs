@@ -124,8 +124,9 @@ impl ObjectStore {
             true => Ok(()),
             false => front::check(&parts.uri, &parts.headers, &self.0.settings.region),
         };
+        let shared = if is_swift { swift::cors::bucket_of(parts.uri.path()) } else { bucket };
         let mut answer = if method == Method::OPTIONS {
-            match self.preflight(bucket.as_deref(), &parts.headers) {
+            match self.preflight(shared.as_deref(), &parts.headers) {
                 Ok(headers) => empty(StatusCode::OK, headers),
                 Err(error) => refusal(error, &id),
             }
@@ -169,7 +170,7 @@ impl ObjectStore {
             }
         };
         if let Some(origin) = origin.filter(|_| method != Method::OPTIONS) {
-            self.expose(bucket.as_deref(), &origin, &method, answer.headers_mut());
+            self.expose(shared.as_deref(), &origin, &method, answer.headers_mut());
         }
         // A client that waits and gets the answer instead may not know where the next one begins: botocore reads it as one of
         // before. RFC 9110, 10.1.1: say that the connection ends.

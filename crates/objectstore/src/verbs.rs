@@ -4,6 +4,7 @@ hanse_policy::verbs! {
     LIST_BUCKETS = "objectstore:bucket:list", ProjectReader;
     SHOW_BUCKET = "objectstore:bucket:get", ProjectReader;
     CREATE_BUCKET = "objectstore:bucket:create", ProjectMember;
+    LIMIT_ACCOUNT = "objectstore:account:update_quota", Admin;
     UPDATE_BUCKET = "objectstore:bucket:update", ProjectMember;
     DELETE_BUCKET = "objectstore:bucket:delete", ProjectMember;
     GET_OBJECT = "objectstore:object:get", ProjectReader;

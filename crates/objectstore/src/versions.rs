@@ -12,14 +12,15 @@ use s3s::dto;
 use s3s::{S3Error, S3ErrorCode, S3Response, S3Result};
 
 use crate::access::{Decided, no_such_bucket};
-use crate::buckets::{current, owner};
+use crate::buckets::{current, owner, turn};
 use crate::conditions::{Conditions, time};
 use crate::fault::{self, error};
 use crate::lists::{common_prefixes, encoder, most};
 use crate::notifications::{self, Cause, Origin};
 use crate::objects::{etag, no_such_key};
 use crate::record::{Bucket, Head, Object, Rest, Versioning};
-use crate::{ObjectStore, keys, lock, quotas};
+use crate::swift::archiving;
+use crate::{ObjectStore, ending, keys, lock, quotas};
 
 /// How the version without an id is called.
 pub const NULL: &str = "null";
@@ -87,6 +88,9 @@ pub fn make_room(
     chance: &str,
 ) -> Result<(Timestamp, Option<String>)> {
     let at = follows(now, old.as_ref().map(|(_, head)| head));
+    if let Some((_, head)) = &old {
+        ending::leave(change, bucket, key, head)?;
+    }
     let keeps_nothing =
         |change: &mut Change<'_>, head: &Head| quotas::count(change, bucket, -1, -i128::from(head.size));
     match bucket.versioning {
@@ -170,20 +174,26 @@ pub fn delete(
     if let Some(version) = &wanted.version {
         return delete_version(change, &bucket, wanted, version, old, now, origin);
     }
-    let seen = old.as_ref().map(|(_, head)| head).filter(|head| !head.is_marker);
+    let seen = old.as_ref().map(|(_, head)| head).filter(|head| !head.is_gone(now));
     if let Err(refused) = wanted.conditions.check_write(seen) {
         return Ok(Err(refused));
     }
     if bucket.versioning.is_off() {
+        let kept = archiving::keep_deleted(change, &bucket, &wanted.key, old.as_ref(), now, chance)?;
+        if let Err(refused) = kept {
+            return Ok(Err(refused));
+        }
         if let Some((_, head)) = &old {
+            ending::leave(change, &bucket, &wanted.key, head)?;
             quotas::count(change, &bucket, -1, -i128::from(head.size))?;
             change.delete(&seat)?;
             notifications::removed(change, &bucket, &wanted.key, None, false, now, origin)?;
         }
+        archiving::bring_back(change, &bucket, &wanted.key, now)?;
         return Ok(Ok(Deleted::default()));
     }
     let (modified_at, version) = make_room(change, &bucket, &wanted.key, old, now, &origin.chance)?;
-    let head = Head { modified_at, size: 0, etag: String::new(), version, is_marker: true };
+    let head = Head { modified_at, size: 0, etag: String::new(), version, is_marker: true, ends_at: None };
     let deleted = Deleted { version: Some(name(&head)), is_marker: true };
     quotas::count(change, &bucket, 1, 0)?;
     change.put(&seat, Object { head, rest: Rest::default() }.encode()?, &[])?;
@@ -224,8 +234,12 @@ fn delete_version(
     quotas::count(change, bucket, -1, -i128::from(head.size))?;
     let others = keys::versions(&bucket.id, key);
     let newest = if is_current { change.scan_prefix(&others)?.next().transpose()? } else { None };
+    if is_current {
+        ending::leave(change, bucket, key, &head)?;
+    }
     match newest {
         Some((at, record)) => {
+            ending::enter(change, bucket, key, &Head::decode(&record.value)?.0)?;
             change.put(&seat, record.value, &record.payloads)?;
             change.delete(&at)?;
         }
@@ -339,8 +353,8 @@ pub fn marked(bucket: &Bucket, head: &Head, by_version: bool) -> S3Error {
     refused
 }
 
-/// A line of a list of versions.
-enum Line {
+/// A line of a list of versions: the key, and whether it is the current one.
+pub enum Line {
     Version(String, Head, bool),
     CommonPrefix(String),
 }
@@ -379,17 +393,7 @@ impl ObjectStore {
                 ));
             }
         };
-        let set = move |bucket: &mut Bucket| {
-            if bucket.lock.is_some() && versioning != Versioning::Enabled {
-                return Err(error(
-                    S3ErrorCode::InvalidBucketState,
-                    "An Object Lock configuration is present on this bucket, so the versioning state cannot be changed.",
-                ));
-            }
-            bucket.versioning = versioning;
-            Ok(())
-        };
-        self.try_configure(&decided, set).await?;
+        self.try_configure(&decided, move |bucket| turn(bucket, versioning)).await?;
         Ok(S3Response::new(dto::PutBucketVersioningOutput {}))
     }
 
@@ -434,6 +438,7 @@ impl ObjectStore {
         told: Option<(Timestamp, Origin)>,
     ) -> S3Result<()> {
         let version = check_id(version.as_deref())?.map(str::to_owned);
+        let now = self.0.cx.now();
         let done = self
             .write_and_tell(move |change| {
                 let Some(bucket) = current(change, &bucket)? else { return Ok(Err(no_such_bucket())) };
@@ -445,9 +450,17 @@ impl ObjectStore {
                 if object.head.is_marker {
                     return Ok(Err(marked(&bucket, &object.head, version.is_some())));
                 }
+                if version.is_none() && object.head.has_ended(now) {
+                    return Ok(Err(no_such_key()));
+                }
                 let place = seat(change, &bucket, &key, &object.head)?;
+                let old = object.head.clone();
                 if let Err(refused) = set(&mut object) {
                     return Ok(Err(refused));
+                }
+                if place == keys::object(&bucket.id, &key) {
+                    ending::leave(change, &bucket, &key, &old)?;
+                    ending::enter(change, &bucket, &key, &object.head)?;
                 }
                 change.put(&place, object.encode()?, &found.payloads)?;
                 if let Some((now, origin)) = told {
@@ -528,7 +541,7 @@ impl ObjectStore {
     }
 
     /// The versions of a bucket behind a marker, each object's current one before its others.
-    fn lines(
+    pub(crate) fn lines(
         &self,
         bucket: &Bucket,
         prefix: &str,

@@ -137,6 +137,36 @@ fn the_swift_client_keeps_files_small_and_large() {
 }
 
 #[test]
+fn the_swift_client_reads_versions_and_sees_ends() {
+    let Some(cloud) = start("swift-old") else { return };
+    let swift = Swift::new(&cloud);
+    let files = ["first", "second"].map(|name| cloud.random_file(name, 70_000));
+    swift.ok(&["post", "files", "-H", "X-Versions-Enabled: true"]);
+    let put = |name: &str| {
+        swift.ok(&["upload", "--object-name", "page", "files", name]);
+        let stat = swift.ok(&["stat", "files", "page"]);
+        let id = stat.lines().find_map(|line| line.trim().strip_prefix("X-Object-Version-Id: "));
+        id.unwrap_or_else(|| panic!("no version in {stat}")).to_owned()
+    };
+    let ids = ["first", "second"].map(put);
+    swift.ok(&["delete", "files", "page"]);
+    assert_eq!(swift.ok(&["list", "files"]).trim(), "");
+    let listed = swift.ok(&["list", "--versions", "files"]);
+    for (id, file) in ids.iter().zip(&files) {
+        assert!(listed.contains(id.as_str()), "{listed}");
+        let back = format!("{id}.back");
+        swift.ok(&["download", "--version-id", id, "files", "page", "--output", &back]);
+        assert_same(file, &cloud.file(&back).display().to_string());
+    }
+    swift.ok(&["delete", "--version-id", &ids[0], "files", "page"]);
+    assert!(!swift.ok(&["list", "--versions", "files"]).contains(ids[0].as_str()));
+
+    swift.ok(&["upload", "-H", "X-Delete-After: 3600", "--object-name", "soon", "files", "first"]);
+    let stat = swift.ok(&["stat", "files", "soon"]);
+    assert!(stat.contains("X-Delete-At: "), "{stat}");
+}
+
+#[test]
 fn the_openstack_client_finds_containers_by_the_catalog() {
     let Some(cloud) = start("swift-osc") else { return };
     let openstack = |arguments: &[&str]| ok(cloud.openstack("hanse").args(arguments));

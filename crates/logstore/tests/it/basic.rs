@@ -171,6 +171,12 @@ async fn a_scan_can_skip_what_has_a_common_prefix() {
     assert_eq!(scan.next().unwrap().unwrap().0, b"b");
     assert!(scan.next().is_none());
     assert_eq!(view.scan(..).unwrap().count(), 1002);
+    // From the end as well, and until both ends meet.
+    let mut scan = view.scan((Bound::Included(&b"a/0998"[..]), Bound::Excluded(&b"c"[..]))).unwrap();
+    assert_eq!(scan.next_back().unwrap().unwrap().0, b"b");
+    assert_eq!(scan.next().unwrap().unwrap().0, b"a/0998");
+    assert_eq!(scan.next_back().unwrap().unwrap().0, b"a/0999");
+    assert!(scan.next_back().is_none() && scan.next().is_none());
 }
 
 #[tokio::test]

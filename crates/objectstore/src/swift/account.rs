@@ -5,10 +5,10 @@ use http::{HeaderMap, StatusCode};
 use serde_json::json;
 
 use super::auth::Session;
-use super::bucket_name;
 use super::listing::{self, Asked, Line, Named};
 use super::meta::POLICY;
 use super::reply::{Done, empty, set, timestamp};
+use super::{bucket_name, meta, walk};
 use crate::record::{self, Bucket, Swift};
 use crate::verbs::{LIST_BUCKETS, UPDATE_BUCKET};
 use crate::{ObjectStore, fault, keys, lists, quotas};
@@ -47,23 +47,12 @@ impl Session<'_> {
             return Ok(empty(StatusCode::NO_CONTENT, headers));
         }
         let asked = Asked::of(self.call)?;
-        let wanted = lists::Wanted {
-            start,
-            prefix: asked.prefix,
-            delimiter: asked.delimiter,
-            after: asked.marker,
-            most: asked.limit,
-        };
-        let page = lists::page(&view, &wanted, |_| Ok(Some(())))?;
         let mut lines = Vec::new();
-        for line in page.lines {
+        for line in walk::lines(&view, &start, &asked, |_| Ok(Some(())))? {
             let (name, is_one) = match line {
                 lists::Line::One(name, ()) => (name, true),
                 lists::Line::CommonPrefix(name) => (name, false),
             };
-            if asked.end_marker.is_some_and(|end| name.as_str() >= end) {
-                break;
-            }
             if !is_one {
                 lines.push(listing::subdir(name));
                 continue;
@@ -88,8 +77,15 @@ impl Session<'_> {
     }
 
     pub async fn update_account(&self) -> Done {
-        let decided = self.decide(UPDATE_BUCKET, None)?;
+        let decided = match meta::is_about_quotas(&self.call.headers) {
+            true => self.decide_quota()?,
+            false => self.decide(UPDATE_BUCKET, None)?,
+        };
         let wish = self.wish("account")?;
+        let (changes_quota, changes_more) = wish.changes();
+        if changes_quota && changes_more {
+            self.decide(UPDATE_BUCKET, None)?;
+        }
         let account = self.call.account.clone();
         wish.check(&read(self.store, &account)?)?;
         self.store.audit(&decided, &decided.grant(&account)?).await?;
@@ -108,6 +104,7 @@ impl Session<'_> {
             })
             .await;
         written.map_err(|error| fault::of(&error))?;
+        self.store.0.quotas.forget(&self.call.account);
         Ok(empty(StatusCode::NO_CONTENT, HeaderMap::new()))
     }
 }

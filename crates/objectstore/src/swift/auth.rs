@@ -11,7 +11,7 @@ use super::{Call, acl, bucket_name};
 use crate::ObjectStore;
 use crate::access::{Asker, Decided};
 use crate::record::Bucket;
-use crate::verbs::{DELETE_OBJECT, GET_OBJECT, PUT_OBJECT, SHOW_BUCKET, UPDATE_BUCKET};
+use crate::verbs::{DELETE_OBJECT, GET_OBJECT, LIMIT_ACCOUNT, PUT_OBJECT, SHOW_BUCKET, UPDATE_BUCKET};
 
 use super::reply::{Done, Refused, refused};
 
@@ -75,25 +75,25 @@ impl<'s> Session<'s> {
         }
     }
 
-    /// Whether the caller has a role in the project that allows this.
-    pub fn is_own(&self, verb: Verb) -> bool {
+    /// Whether the caller has a role in the account's project that allows this.
+    fn is_own(&self, verb: Verb, account: &str) -> bool {
         let Proof::Token(caller) = &self.proof else { return false };
-        let target = Target::new("").in_project(&self.call.account);
+        let target = Target::new("").in_project(account);
         // Not even an administrator of another project.
-        caller.project_id() == Some(&self.call.account)
-            && caller.authorize(&self.call.cx, verb, target).is_ok()
+        caller.project_id() == Some(account) && caller.authorize(&self.call.cx, verb, target).is_ok()
     }
 
     /// Whether the request may do this, in a bucket of the account. Swift knows no policies: a bucket whose policy denies
     /// something is for S3 alone.
-    pub fn may(&self, verb: Verb, bucket: Option<&Bucket>) -> bool {
+    fn may(&self, verb: Verb, account: &str, bucket: Option<&Bucket>) -> bool {
         if bucket.is_some_and(|bucket| self.store.denies_something(bucket)) {
             return false;
         }
         if let Proof::Url(signed) = &self.proof {
-            return signed.allows(verb, bucket);
+            // The key is one of this account's, whatever links lead to.
+            return account == self.call.account && signed.allows(verb, bucket);
         }
-        if self.is_own(verb) {
+        if self.is_own(verb, account) {
             return true;
         }
         let Some(bucket) = bucket else { return false };
@@ -119,21 +119,42 @@ impl<'s> Session<'s> {
     /// # Errors
     /// 401 for nobody, 403 for somebody.
     pub fn decide(&self, verb: Verb, bucket: Option<Arc<Bucket>>) -> Done<Decided> {
-        if !self.may(verb, bucket.as_deref()) {
+        self.decide_in(&self.call.account, verb, bucket)
+    }
+
+    fn decide_in(&self, account: &str, verb: Verb, bucket: Option<Arc<Bucket>>) -> Done<Decided> {
+        if !self.may(verb, account, bucket.as_deref()) {
             return Err(self.denied());
         }
+        Ok(self.decided(account, verb, bucket))
+    }
+
+    fn decided(&self, account: &str, verb: Verb, bucket: Option<Arc<Bucket>>) -> Decided {
         let cx = self.call.cx.clone();
         let caller = match &self.proof {
             Proof::Token(caller) => Some(caller.clone()),
             _ => None,
         };
-        Ok(Decided {
+        Decided {
             asker: Asker { cx, caller, is_tls: self.call.is_tls, facts: None },
-            project_id: self.call.account.clone(),
+            project_id: account.to_owned(),
             verb,
             bucket,
             hides_missing: false,
-        })
+        }
+    }
+
+    /// The decision about what an account may hold: that is the operator's, of whichever project they are.
+    ///
+    /// # Errors
+    /// 401 for nobody, 403 for somebody.
+    pub fn decide_quota(&self) -> Done<Decided> {
+        let Proof::Token(caller) = &self.proof else { return Err(self.denied()) };
+        let target = Target::new(&self.call.account).in_project(&self.call.account);
+        if caller.authorize(&self.call.cx, LIMIT_ACCOUNT, target).is_err() {
+            return Err(self.denied());
+        }
+        Ok(self.decided(&self.call.account, LIMIT_ACCOUNT, None))
     }
 
     /// A container of the account, if there is one of that name.
@@ -141,8 +162,12 @@ impl<'s> Session<'s> {
     /// # Errors
     /// If it does not read.
     pub fn container(&self, name: &str) -> Done<Option<Arc<Bucket>>> {
-        let found = self.store.find_bucket(&bucket_name(&self.call.account, name))?;
-        Ok(found.filter(|bucket| bucket.project_id == self.call.account).map(Arc::new))
+        self.container_of(&self.call.account, name)
+    }
+
+    fn container_of(&self, account: &str, name: &str) -> Done<Option<Arc<Bucket>>> {
+        let found = self.store.find_bucket(&bucket_name(account, name))?;
+        Ok(found.filter(|bucket| bucket.project_id == account).map(Arc::new))
     }
 
     /// The decision about what is in a container.
@@ -150,8 +175,16 @@ impl<'s> Session<'s> {
     /// # Errors
     /// 401, 403; 404 for those who may know that there is no such container.
     pub fn within(&self, verb: Verb, container: &str) -> Done<(Decided, Arc<Bucket>)> {
-        let bucket = self.container(container)?;
-        let decided = self.decide(verb, bucket.clone())?;
+        self.within_account(&self.call.account, verb, container)
+    }
+
+    /// As [`Session::within`], in a container of any account.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn within_account(&self, account: &str, verb: Verb, container: &str) -> Done<(Decided, Arc<Bucket>)> {
+        let bucket = self.container_of(account, container)?;
+        let decided = self.decide_in(account, verb, bucket.clone())?;
         let bucket = bucket.ok_or_else(|| Refused::from(StatusCode::NOT_FOUND))?;
         // The tag of an object is its MD5 in Swift; under a managed key it is not.
         if verb == PUT_OBJECT && bucket.encryption.is_some() {
@@ -163,6 +196,6 @@ impl<'s> Session<'s> {
 
     /// Whether the caller sees access control lists and keys.
     pub fn is_owner(&self) -> bool {
-        self.is_own(UPDATE_BUCKET)
+        self.is_own(UPDATE_BUCKET, &self.call.account)
     }
 }

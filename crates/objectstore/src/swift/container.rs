@@ -7,9 +7,9 @@ use serde_json::json;
 use super::auth::Session;
 use super::listing::{self, Asked, Named};
 use super::meta::DEFAULT_TYPE;
-use super::reply::{Done, empty, refused, set, timestamp};
-use super::{acl, bucket_name, meta};
-use crate::record::{self, Bucket, Head, PublicAccessBlock};
+use super::reply::{Done, empty, set, timestamp};
+use super::{acl, bucket_name, meta, versions, walk};
+use crate::record::{self, Bucket, Head, PublicAccessBlock, Versioning};
 use crate::verbs::{CREATE_BUCKET, DELETE_BUCKET, SHOW_BUCKET, UPDATE_BUCKET};
 use crate::{keys, lists, quotas};
 
@@ -20,6 +20,9 @@ impl Session<'_> {
         let mut bucket =
             Bucket::new(&self.call.cx, bucket_name(&self.call.account, name), self.call.account.clone());
         bucket.swift = wish.check(&bucket.swift)?;
+        if let Some(is_on) = wish.versions {
+            versions::set_enabled(&mut bucket, is_on)?;
+        }
         // Here lists are how one shares: whoever names the public means it.
         bucket.public_access_block = PublicAccessBlock::policies();
         match self.store.make(&decided, bucket).await {
@@ -36,7 +39,11 @@ impl Session<'_> {
         let (decided, bucket) = self.within(UPDATE_BUCKET, name)?;
         // A client that only makes sure that it is there changes nothing.
         let wished = wish.check(&bucket.swift)?;
-        if wished == bucket.swift {
+        let mut turned = (*bucket).clone();
+        if let Some(is_on) = wish.versions {
+            versions::set_enabled(&mut turned, is_on)?;
+        }
+        if wished == bucket.swift && turned.versioning == bucket.versioning {
             return Ok(());
         }
         let lists = [&wished.read, &wished.write].into_iter().flatten();
@@ -49,6 +56,15 @@ impl Session<'_> {
                 ));
             }
             wish.apply(&mut bucket.swift);
+            if let Some(is_on) = wish.versions {
+                versions::set_enabled(bucket, is_on)?;
+            }
+            if bucket.swift.archive.is_some() && !bucket.versioning.is_off() {
+                return Err(crate::fault::error(
+                    S3ErrorCode::InvalidBucketState,
+                    "The container keeps versions itself, or did.",
+                ));
+            }
             Ok(())
         };
         self.store.try_configure(&decided, set).await?;
@@ -77,50 +93,52 @@ impl Session<'_> {
         set(&mut headers, "x-timestamp", timestamp(bucket.created_at()));
         set(&mut headers, "accept-ranges", "bytes");
         set(&mut headers, "x-storage-policy", meta::POLICY);
+        if !bucket.versioning.is_off() {
+            let is_on = bucket.versioning == Versioning::Enabled;
+            set(&mut headers, "x-versions-enabled", if is_on { "True" } else { "False" });
+        }
         self.show("container", &bucket.swift, &mut headers)?;
         if self.call.method == http::Method::HEAD {
             set(&mut headers, "content-type", "text/plain; charset=utf-8");
             return Ok(empty(StatusCode::NO_CONTENT, headers));
         }
         let asked = Asked::of(self.call)?;
+        let named = Named { kind: "container", name, line: "object" };
         // Without versions they are all in the list of what there is.
         if self.call.parameter("versions").is_some_and(|value| value != "false")
             && !bucket.versioning.is_off()
         {
-            return Err(refused(StatusCode::NOT_IMPLEMENTED, "Versions are listed by S3 alone."));
+            return self.list_versions(&named, &bucket, &asked, headers);
         }
-        let wanted = lists::Wanted {
-            start: keys::objects(&bucket.id),
-            prefix: asked.prefix,
-            delimiter: asked.delimiter,
-            after: asked.marker,
-            most: asked.limit,
-        };
-        let page = lists::page(&view, &wanted, |value| {
+        let now = self.call.cx.now();
+        let found = walk::lines(&view, &keys::objects(&bucket.id), &asked, |value| {
             let (head, rest) = Head::decode(value)?;
-            Ok(if head.is_marker { None } else { Some((record::content_type(rest)?, head)) })
+            Ok(if head.is_gone(now) { None } else { Some((record::listed(rest)?, head)) })
         })?;
         let mut lines = Vec::new();
-        for line in page.lines {
+        for line in found {
             let (name, object) = match line {
                 lists::Line::One(name, object) => (name, Some(object)),
                 lists::Line::CommonPrefix(prefix) => (prefix, None),
             };
-            if asked.end_marker.is_some_and(|end| name.as_str() >= end) {
-                break;
-            }
             lines.push(match object {
                 None => listing::subdir(name),
-                Some((kind, head)) => vec![
-                    ("name", json!(name)),
-                    ("hash", json!(head.etag)),
-                    ("bytes", json!(head.size)),
-                    ("content_type", json!(kind.as_deref().unwrap_or(DEFAULT_TYPE))),
-                    ("last_modified", json!(head.modified_at.iso_naive())),
-                ],
+                Some((listed, head)) => {
+                    let mut line = vec![
+                        ("name", json!(name)),
+                        ("hash", json!(head.etag)),
+                        ("bytes", json!(head.size)),
+                        ("content_type", json!(listed.content_type.as_deref().unwrap_or(DEFAULT_TYPE))),
+                        ("last_modified", json!(head.modified_at.iso_naive())),
+                    ];
+                    if let Some(link) = listed.link() {
+                        line.push(("symlink_path", json!(link.path())));
+                        line.extend(link.etag.as_ref().map(|etag| ("symlink_etag", json!(etag))));
+                    }
+                    line
+                }
             });
         }
-        let named = Named { kind: "container", name, line: "object" };
         Ok(listing::show(asked.format, &named, lines, headers))
     }
 }

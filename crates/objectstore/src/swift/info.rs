@@ -6,7 +6,7 @@ use s3s::HttpResponse;
 use serde_json::json;
 
 use super::reply::json;
-use super::{CONTAINER_NAME_MAX, OBJECT_NAME_MAX, bulk, listing, meta, slo, tempurl};
+use super::{CONTAINER_NAME_MAX, OBJECT_NAME_MAX, archive, bulk, link, listing, meta, slo, tempurl};
 use crate::intake::PUT_MAX;
 
 pub fn show() -> HttpResponse {
@@ -31,6 +31,11 @@ pub fn show() -> HttpResponse {
         },
         "dlo": { "max_segments": super::manifest::SEGMENTS_MAX },
         "bulk_delete": { "max_deletes_per_request": bulk::DELETES_MAX, "max_failed_deletes": bulk::DELETES_MAX },
+        "bulk_upload": {
+            "max_containers_per_extraction": archive::FILES_MAX,
+            "max_failed_extractions": archive::FAILED_MAX,
+        },
+        "symlink": { "symloop_max": link::LINKS_MAX, "static_links": true },
         "tempurl": {
             "methods": tempurl::METHODS,
             "allowed_digests": tempurl::DIGESTS,
@@ -40,6 +45,9 @@ pub fn show() -> HttpResponse {
             "outgoing_remove_headers": ["x-object-meta-*"],
         },
         "container_quotas": {},
+        "account_quotas": {},
+        "object_versioning": {},
+        "versioned_writes": { "allowed_flags": ["x-versions-location", "x-history-location"] },
     });
     json(HeaderMap::new(), &value)
 }

@@ -21,10 +21,14 @@ pub enum Format {
 pub struct Asked<'c> {
     pub format: Format,
     pub limit: usize,
-    pub prefix: &'c str,
+    pub prefix: String,
     pub delimiter: Option<&'c str>,
     pub marker: &'c str,
     pub end_marker: Option<&'c str>,
+    /// From the last name to the first; then the marker is the upper end.
+    pub is_reverse: bool,
+    /// Only what lies at the level of the prefix, and no common prefixes.
+    pub is_path: bool,
 }
 
 impl<'c> Asked<'c> {
@@ -32,13 +36,8 @@ impl<'c> Asked<'c> {
     /// 412 if the limit is none, 501 for what is not offered.
     pub fn of(call: &'c Call) -> Done<Asked<'c>> {
         let text = |name: &str| call.parameter(name).filter(|value| !value.is_empty());
-        for name in ["reverse", "path", "states"] {
-            if text(name).is_some_and(|value| name == "path" || value != "false") {
-                return Err(refused(
-                    StatusCode::NOT_IMPLEMENTED,
-                    format!("The parameter {name} is not offered."),
-                ));
-            }
+        if text("states").is_some() {
+            return Err(refused(StatusCode::NOT_IMPLEMENTED, "The parameter states is not offered."));
         }
         let limit = match text("limit") {
             None => PAGE,
@@ -46,15 +45,28 @@ impl<'c> Asked<'c> {
                 refused(StatusCode::PRECONDITION_FAILED, format!("Maximum limit is {PAGE}"))
             })?,
         };
+        // A pseudo-directory, the top one if it is empty. It goes before prefix and delimiter.
+        let path = call.parameter("path").map(|path| path.trim_end_matches('/'));
+        let (prefix, delimiter) = match path {
+            Some(path) => (path.to_owned() + if path.is_empty() { "" } else { "/" }, Some("/")),
+            None => (text("prefix").unwrap_or_default().to_owned(), text("delimiter")),
+        };
         Ok(Asked {
             format: format(call),
             limit,
-            prefix: text("prefix").unwrap_or_default(),
-            delimiter: text("delimiter"),
+            prefix,
+            delimiter,
+            is_reverse: text("reverse").is_some_and(is_true),
+            is_path: path.is_some(),
             marker: text("marker").unwrap_or_default(),
             end_marker: text("end_marker"),
         })
     }
+}
+
+/// Source: OpenStack Swift, `config_true_value`.
+pub fn is_true(text: &str) -> bool {
+    ["true", "1", "yes", "on", "t", "y"].contains(&text.to_ascii_lowercase().as_str())
 }
 
 /// The format that a request asks for, in its query or by what it accepts.

@@ -2,8 +2,8 @@
 //!
 //! Source: OpenStack Object Storage API Reference, "Large objects".
 
-use hanse_core::Result;
-use hanse_logstore::{PayloadId, View};
+use hanse_core::{Result, Timestamp};
+use hanse_logstore::{PayloadId, Record, View};
 use http::StatusCode;
 use md5::{Digest as _, Md5};
 
@@ -73,17 +73,34 @@ impl Session<'_> {
     /// 403 if the caller may not read where that leads.
     pub fn whole(&self, view: &View, found: Found) -> Done<Whole> {
         let Some(Manifest::Dynamic(place)) = &found.object.rest.manifest else { return Ok(Whole::of(found)) };
-        let (container, prefix) = split_names(place)?;
-        let head = found.object.head;
-        let prefix = prefix.unwrap_or_default();
-        // Without the container there are no segments, and that is no error.
-        let parts = match self.container(&container)? {
-            Some(bucket) => {
-                self.decide(GET_OBJECT, Some(bucket.clone()))?;
-                segments(view, &keys::objects(&bucket.id), &prefix)?
-            }
+        let parts = match self.room(&self.call.account, place)? {
+            Some(room) => segments(view.scan_prefix(&room)?, self.call.cx.now())?,
             None => Vec::new(),
         };
+        Whole::gathered(found.object.head, parts)
+    }
+
+    /// What the keys of the segments of a dynamic large object begin with; `None` if there is no such container, which is no
+    /// error.
+    ///
+    /// # Errors
+    /// 403 if the caller may not read there.
+    pub fn room(&self, account: &str, place: &str) -> Done<Option<Vec<u8>>> {
+        let (container, prefix) = split_names(place)?;
+        match self.within_account(account, GET_OBJECT, &container) {
+            Ok((_, bucket)) => Ok(Some(keys::object(&bucket.id, &prefix.unwrap_or_default()))),
+            Err(refused) if refused.status == StatusCode::NOT_FOUND => Ok(None),
+            Err(refused) => Err(refused),
+        }
+    }
+}
+
+impl Whole {
+    /// A dynamic large object, of what was found of it.
+    ///
+    /// # Errors
+    /// 409 if there are too many segments; 400 if one was encrypted with a key of the client's.
+    pub fn gathered(head: Head, parts: Vec<(Object, Vec<PayloadId>)>) -> Done<Whole> {
         if parts.len() > SEGMENTS_MAX {
             let message = format!("A dynamic large object has at most {SEGMENTS_MAX} segments.");
             return Err(refused(StatusCode::CONFLICT, message));
@@ -97,6 +114,12 @@ impl Session<'_> {
         };
         for (object, payloads) in parts {
             check_plain(&object.rest).map_err(Refused::from)?;
+            if matches!(object.rest.manifest, Some(Manifest::Link(_))) {
+                return Err(refused(
+                    StatusCode::CONFLICT,
+                    "A symbolic link is no segment of a large object.",
+                ));
+            }
             whole.head.size += object.head.size;
             whole.head.modified_at = whole.head.modified_at.max(object.head.modified_at);
             whole.pieces.extend(object.rest.pieces);
@@ -106,13 +129,19 @@ impl Session<'_> {
     }
 }
 
-/// The objects below a prefix, at most one more than there may be.
-fn segments(view: &View, start: &[u8], prefix: &str) -> Result<Vec<(Object, Vec<PayloadId>)>> {
+/// The objects among records, at most one more than there may be.
+///
+/// # Errors
+/// Internal if one does not read.
+pub fn segments(
+    records: impl Iterator<Item = Result<(Vec<u8>, Record)>>,
+    now: Timestamp,
+) -> Result<Vec<(Object, Vec<PayloadId>)>> {
     let mut found = Vec::new();
-    for item in view.scan_prefix(&[start, prefix.as_bytes()].concat())? {
+    for item in records {
         let (_, record) = item?;
         let object = Object::decode(&record.value)?;
-        if !object.head.is_marker {
+        if !object.head.is_gone(now) {
             found.push((object, record.payloads));
         }
         if found.len() > SEGMENTS_MAX {

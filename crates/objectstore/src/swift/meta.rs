@@ -9,9 +9,9 @@ use s3s::dto::{Timestamp, TimestampFormat};
 
 use super::auth::Session;
 use super::reply::{Done, refused, set};
-use super::{Call, acl};
+use super::{Call, acl, cors};
 use crate::conditions::seconds;
-use crate::record::{Meta, Swift};
+use crate::record::{Archive, Meta, Swift};
 
 /// Source: OpenStack Object Storage API Reference, "Object Storage API overview", length limits; in all S3's, which is lower.
 pub const NAME_MAX: usize = 128;
@@ -28,19 +28,11 @@ const URL_KEY_MAX: usize = VALUE_MAX;
 pub const POLICY: &str = "default";
 
 /// What Swift knows and is not offered here, wherever it stands.
-const MISSING: [&str; 13] = [
-    "x-delete-at",
-    "x-delete-after",
-    "x-symlink-target",
-    "x-versions-location",
-    "x-history-location",
-    "x-versions-enabled",
+const MISSING: [&str; 5] = [
     "x-container-sync-to",
     "x-container-sync-key",
     "x-container-sharding",
     "x-account-access-control",
-    "x-copy-from-account",
-    "destination-account",
     "x-open-expired",
 ];
 
@@ -66,9 +58,21 @@ pub struct Wish {
     url_keys: BTreeMap<String, Option<String>>,
     read: Option<Option<String>>,
     write: Option<Option<String>>,
+    /// By the names `bytes` and `count`.
+    quotas: BTreeMap<String, Option<u64>>,
+    archive: Option<Option<Archive>>,
+    /// Whether a container keeps versions.
+    pub versions: Option<bool>,
 }
 
 impl Wish {
+    /// Whether it changes what the account may hold, and whether it changes anything else.
+    pub fn changes(&self) -> (bool, bool) {
+        let quotas = &self.quotas;
+        let others = self.meta.len() + self.url_keys.len();
+        (!quotas.is_empty(), others > 0)
+    }
+
     /// What is kept once it is done.
     ///
     /// # Errors
@@ -88,6 +92,15 @@ impl Wish {
                     None => kept.remove(name),
                 };
             }
+        }
+        if let Some(archive) = &self.archive {
+            swift.archive.clone_from(archive);
+        }
+        for (name, limit) in &self.quotas {
+            match limit {
+                Some(limit) => swift.quotas.insert(name.clone(), *limit),
+                None => swift.quotas.remove(name),
+            };
         }
         if let Some(read) = &self.read {
             swift.read.clone_from(read);
@@ -132,17 +145,83 @@ fn with_prefix(call: &Call, prefix: &str) -> Done<BTreeMap<String, String>> {
 fn check_name(what: &str, name: &str, value: &str) -> Done<()> {
     let missing = |what: &str| Err(refused(StatusCode::NOT_IMPLEMENTED, format!("{what} is not offered.")));
     match (what, name) {
-        ("container", name) if name.starts_with("access-control-") => {
-            missing("Cross-origin access by metadata")
-        }
+        ("container", name) if !cors::is_fine(name, value) => Err(bad(format!("This is no {name}: {value}"))),
         ("container", name) if name.starts_with("web-") => missing("Serving websites"),
         ("container", "quota-bytes" | "quota-count") if value.parse::<u64>().is_err() => {
             Err(bad("A quota is a number."))
         }
-        // What a project may have is for the operator to say, by the unified limits of Keystone.
-        ("account", name) if name.starts_with("quota-") => Err(StatusCode::FORBIDDEN.into()),
         _ => Ok(()),
     }
+}
+
+/// The headers of where old objects go, and whether deletions are kept.
+const ARCHIVES: [(&str, bool); 2] = [("versions-location", false), ("history-location", true)];
+
+fn archive(call: &Call) -> Done<Option<Option<Archive>>> {
+    let mut found = None;
+    for (header, is_history) in ARCHIVES {
+        let Some(place) = call.header(&format!("x-{header}"))? else {
+            if call.headers.contains_key(format!("x-remove-{header}")) {
+                found.get_or_insert(None);
+            }
+            continue;
+        };
+        if matches!(found, Some(Some(_))) {
+            return Err(bad("Only one of X-Versions-Location and X-History-Location may be specified"));
+        }
+        let place =
+            crate::query::unescape(place).ok_or_else(|| bad("The container's name does not decode."))?;
+        found = Some(match place.as_str() {
+            "" => None,
+            place => match super::split_names(place)? {
+                (container, None) if container == place => Some(Archive { container, is_history }),
+                _ => {
+                    return Err(refused(StatusCode::PRECONDITION_FAILED, "A container's name has no slash."));
+                }
+            },
+        });
+    }
+    Ok(found)
+}
+
+/// The headers of what an account may hold: how each is called behind `x-account-` and behind `x-remove-account-`.
+const QUOTAS: [(&str, &str); 3] =
+    [("meta-quota-bytes", "bytes"), ("quota-bytes", "bytes"), ("quota-count", "count")];
+
+/// Whether a request would change what the account may hold, whatever else it does.
+pub fn is_about_quotas(headers: &HeaderMap) -> bool {
+    headers.keys().map(http::HeaderName::as_str).any(|name| {
+        let name = name.strip_prefix("x-remove-account-").or_else(|| name.strip_prefix("x-account-"));
+        name.is_some_and(|name| name.starts_with("quota-") || name == "meta-quota-bytes")
+    })
+}
+
+/// Source: OpenStack Swift, middleware "Account Quotas".
+fn quotas(call: &Call) -> Done<BTreeMap<String, Option<u64>>> {
+    if call
+        .headers
+        .keys()
+        .any(|name| name.as_str().contains("-account-quota-") && name.as_str().contains("-policy-"))
+    {
+        return Err(refused(StatusCode::NOT_IMPLEMENTED, "Quotas of storage policies are not offered."));
+    }
+    let mut found = BTreeMap::new();
+    for (header, name) in QUOTAS {
+        if call.headers.contains_key(format!("x-remove-account-{header}")) {
+            found.insert(name.to_owned(), None);
+        }
+        match call.header(&format!("x-account-{header}"))? {
+            None => {}
+            Some("") => {
+                found.insert(name.to_owned(), None);
+            }
+            Some(limit) => {
+                let limit = limit.parse().map_err(|_| bad("A quota is a number."))?;
+                found.insert(name.to_owned(), Some(limit));
+            }
+        }
+    }
+    Ok(found)
 }
 
 impl Session<'_> {
@@ -162,6 +241,9 @@ impl Session<'_> {
             if let Some(value) = &value {
                 check_name(what, &name, value)?;
             }
+            if what == "account" && name == "quota-bytes" {
+                continue;
+            }
             if URL_KEYS.contains(&name.as_str()) {
                 let sealed = value.map(|value| self.seal(&value)).transpose()?;
                 wish.url_keys.insert(name, sealed);
@@ -169,9 +251,19 @@ impl Session<'_> {
                 wish.meta.insert(name, value);
             }
         }
+        if what == "account" {
+            wish.quotas = quotas(call)?;
+        }
         if what == "container" {
             if call.header("x-storage-policy")?.is_some_and(|name| !name.eq_ignore_ascii_case(POLICY)) {
                 return Err(bad("Invalid X-Storage-Policy header"));
+            }
+            wish.archive = archive(call)?;
+            if call.header("x-versions-enabled")?.is_some() {
+                wish.versions = Some(call.is_set("x-versions-enabled")?);
+            }
+            if wish.versions == Some(true) && matches!(wish.archive, Some(Some(_))) {
+                return Err(bad("A container keeps versions itself or has them kept, not both."));
             }
             wish.read = self.list("read")?;
             wish.write = self.list("write")?;
@@ -227,6 +319,15 @@ impl Session<'_> {
         for (name, value) in &swift.meta {
             set(headers, &format!("x-{what}-meta-{name}"), value);
         }
+        if let Some(archive) = &swift.archive {
+            let header = ARCHIVES.iter().find(|(_, is_history)| *is_history == archive.is_history);
+            header.iter().for_each(|(header, _)| set(headers, &format!("x-{header}"), &archive.container));
+        }
+        for (header, name) in QUOTAS {
+            if let Some(limit) = swift.quotas.get(name) {
+                set(headers, &format!("x-account-{header}"), limit);
+            }
+        }
         if !self.is_owner() {
             return Ok(());
         }
@@ -277,6 +378,42 @@ pub fn of_object(call: &Call) -> Done<Meta> {
         user,
         ..Meta::default()
     })
+}
+
+/// The latest end that an object may have, in seconds since 1970. Source: OpenStack Swift, `Timestamp`.
+const END_MAX: i64 = 9_999_999_999;
+
+/// When an object ends by itself, in seconds since 1970. Source: OpenStack Object Storage API Reference, "Schedule objects for
+/// deletion".
+///
+/// # Errors
+/// 400 if that is no time, or is past.
+pub fn end(call: &Call) -> Done<Option<i64>> {
+    let now = call.cx.now().seconds();
+    let number = |name: &str| -> Done<Option<i64>> {
+        let text = call.header(name)?.filter(|text| !text.is_empty());
+        text.map(|text| text.parse().map_err(|_| bad(format!("Non-integer {name}")))).transpose()
+    };
+    // The one that is relative goes before the other.
+    let (name, end) = match (number("x-delete-after")?, number("x-delete-at")?) {
+        (Some(after), _) => ("x-delete-after", now.saturating_add(after)),
+        (None, Some(at)) => ("x-delete-at", at),
+        (None, None) => return Ok(None),
+    };
+    if end <= now {
+        return Err(bad(format!("{name} in past")));
+    }
+    if end > END_MAX {
+        return Err(bad(format!("{name} is too far away")));
+    }
+    Ok(Some(end))
+}
+
+/// Shows when an object ends.
+pub fn show_end(ends_at: Option<i64>, headers: &mut HeaderMap) {
+    if let Some(end) = ends_at {
+        set(headers, "x-delete-at", end);
+    }
 }
 
 fn is_plain(text: &str) -> bool {

@@ -3,13 +3,18 @@
 //!
 //! Source: OpenStack Object Storage API Reference, v1.
 
-mod account;
+pub mod account;
 mod acl;
+mod archive;
+pub mod archiving;
 mod auth;
 mod bulk;
 mod container;
 mod copy;
+pub mod cors;
 mod info;
+pub mod kept;
+mod link;
 mod listing;
 mod manifest;
 mod meta;
@@ -18,6 +23,8 @@ mod reading;
 mod reply;
 mod slo;
 mod tempurl;
+mod versions;
+mod walk;
 
 use bytes::Bytes;
 use futures_util::StreamExt as _;
@@ -58,6 +65,7 @@ pub fn bucket_name(project_id: &str, container: &str) -> String {
 }
 
 /// A request, as far as its head says what it is.
+#[derive(Clone)]
 pub struct Call {
     pub cx: Cx,
     pub method: Method,
@@ -109,7 +117,7 @@ impl Call {
         let not_found = || Refused::from(StatusCode::NOT_FOUND);
         let rest = path.strip_prefix("/v1/").ok_or_else(not_found)?;
         let (account, names) = rest.split_once('/').unwrap_or((rest, ""));
-        let project = account.strip_prefix(RESELLER).filter(|id| is_project(id)).ok_or_else(not_found)?;
+        let project = project_of(account).ok_or_else(not_found)?;
         let (container, object) = match names {
             "" => (None, None),
             names => {
@@ -147,20 +155,20 @@ impl Call {
         text.map(|text| Some(text.trim())).ok_or_else(wrong)
     }
 
-    /// As [`Call::header`], where a boolean is meant. Source: OpenStack Swift, `config_true_value`.
+    /// As [`Call::header`], where a boolean is meant.
     ///
     /// # Errors
     /// 400 if it does not read.
     pub fn is_set(&self, name: &str) -> Done<bool> {
-        let text = self.header(name)?.unwrap_or_default().to_ascii_lowercase();
-        Ok(["true", "1", "yes", "on", "t", "y"].contains(&text.as_str()))
+        Ok(self.header(name)?.is_some_and(listing::is_true))
     }
 }
 
-/// Whether this can be the id of a project: what Keystone makes, and what an operator may choose.
-fn is_project(id: &str) -> bool {
+/// The project of an account's name, if that can be one: ids are what Keystone makes, and what an operator may choose.
+pub fn project_of(account: &str) -> Option<&str> {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
-    (1..=64).contains(&id.len()) && id.bytes().all(is_plain)
+    let id = account.strip_prefix(RESELLER)?;
+    ((1..=64).contains(&id.len()) && id.bytes().all(is_plain)).then_some(id)
 }
 
 /// Gathers a body of which at most so much is read.
@@ -206,10 +214,15 @@ impl ObjectStore {
         let call = Call::read(cx, parts)?;
         let session = Session::open(self, &call).await?;
         let bulk = call.parameter("bulk-delete").is_some();
-        if call.parameter("extract-archive").is_some() {
-            return Err(refused(StatusCode::NOT_IMPLEMENTED, "Archives are not extracted here."));
+        if let ("PUT", Some(packing)) = (call.method.as_str(), call.parameter("extract-archive")) {
+            return session.extract(packing, body).await;
         }
         let of_manifest = call.parameter("multipart-manifest");
+        let version = session.version();
+        if version.is_some() && (of_manifest.is_some() || call.method == Method::POST) {
+            let message = "Manifests of versions are not offered, nor is changing a version.";
+            return Err(refused(StatusCode::NOT_IMPLEMENTED, message));
+        }
         match (call.method.as_str(), call.container.as_deref(), call.object.as_deref()) {
             ("POST" | "DELETE", _, None) if bulk => session.bulk_delete(body).await,
             ("GET" | "HEAD", None, _) => session.show_account(),
@@ -219,6 +232,7 @@ impl ObjectStore {
             ("POST", Some(container), None) => session.update_container(container).await,
             ("DELETE", Some(container), None) => session.delete_container(container).await,
             ("PUT", Some(container), Some(object)) => match of_manifest {
+                _ if let Some(version) = version => session.restore(container, object, version).await,
                 Some("put") => session.put_slo(container, object, body).await,
                 _ if call.headers.contains_key("x-copy-from") => session.copy_from(container, object).await,
                 _ => session.put_object(container, object, body).await,
@@ -230,6 +244,7 @@ impl ObjectStore {
             ("POST", Some(container), Some(object)) => session.update_object(container, object).await,
             ("DELETE", Some(container), Some(object)) => match of_manifest {
                 Some("delete") => session.delete_slo(container, object).await,
+                _ if let Some(version) = version => session.delete_version(container, object, version).await,
                 _ => session.delete_object(container, object).await,
             },
             ("COPY", Some(container), Some(object)) => session.copy_to(container, object).await,

@@ -14,7 +14,7 @@ use crate::encryption::Under;
 use crate::intake::PUT_MAX;
 use crate::notifications::Cause;
 use crate::objects::{Incoming, check_meta};
-use crate::record::{Lock, Meta, Object};
+use crate::record::{Lock, Manifest, Meta, Object};
 use crate::verbs::{DELETE_OBJECT, PUT_OBJECT};
 use crate::versions::Wanted;
 
@@ -71,8 +71,12 @@ impl Session<'_> {
             trailers: None,
             under: Under::Project,
             lock: Lock::default(),
-            manifest: self.dynamic()?,
             cause: Cause::Put,
+            manifest: match self.link()? {
+                Some(link) => Some(Manifest::Link(link)),
+                None => self.dynamic()?,
+            },
+            ends_at: meta::end(call)?,
         };
         let object = self.store.put(&decided, incoming).await?;
         Ok(created(&object, &object.head.etag))
@@ -81,20 +85,35 @@ impl Session<'_> {
     /// Replaces the metadata.
     pub async fn update_object(&self, container: &str, object: &str) -> Done {
         let (decided, bucket) = self.within(PUT_OBJECT, container)?;
+        if self.call.headers.contains_key("x-symlink-target") {
+            return Err(refused(
+                StatusCode::BAD_REQUEST,
+                "A PUT request is required to set a symlink target",
+            ));
+        }
         let given = meta::of_object(self.call)?;
         check_meta(&given)?;
-        let (now, manifest) = (decided.asker.cx.now(), self.dynamic()?);
-        let set = move |object: &mut Object| {
+        let (now, manifest, ends_at) = (decided.asker.cx.now(), self.dynamic()?, meta::end(self.call)?);
+        let replace = move |object: &mut Object| {
             let old = std::mem::take(&mut object.rest.meta);
             // The type stays unless it is said anew.
             let content_type = given.content_type.clone().or(old.content_type);
             object.rest.meta = Meta { content_type, tags: old.tags, ..given };
             object.rest.manifest = manifest.or(object.rest.manifest.take());
+            // It ends when it is said anew, or not at all.
+            object.head.ends_at = ends_at;
             // Never back: versions are in the order of their times.
             object.head.modified_at = object.head.modified_at.max(now);
             Ok(())
         };
-        self.store.change_object(bucket, object.to_owned(), None, set).await?;
+        let found = self.find(&self.store.0.store.view()?, &bucket, object, None)?;
+        self.store.change_object(bucket, object.to_owned(), None, replace).await?;
+        if let Some(Manifest::Link(link)) = &found.object.rest.manifest {
+            // The link has it now. Whether its target shall have it, too, is for the client to say.
+            let mut headers = HeaderMap::new();
+            set(&mut headers, header::LOCATION.as_str(), link.encoded());
+            return Ok(empty(StatusCode::TEMPORARY_REDIRECT, headers));
+        }
         Ok(empty(StatusCode::ACCEPTED, HeaderMap::new()))
     }
 
@@ -103,8 +122,12 @@ impl Session<'_> {
         // What is not there is not found.
         let conditions = Conditions { if_match: Some(ETagCondition::Any), ..Conditions::default() };
         let wanted = Wanted { key: object.to_owned(), version: None, conditions, bypasses: false };
-        self.store.delete(&decided, bucket, wanted).await?;
-        Ok(empty(StatusCode::NO_CONTENT, HeaderMap::new()))
+        let deleted = self.store.delete(&decided, bucket, wanted).await?;
+        let mut headers = HeaderMap::new();
+        if let Some(version) = deleted.version {
+            set(&mut headers, "x-object-version-id", version);
+        }
+        Ok(empty(StatusCode::NO_CONTENT, headers))
     }
 }
 
@@ -113,5 +136,8 @@ pub fn created(object: &Object, etag: &str) -> s3s::HttpResponse {
     let mut headers = HeaderMap::new();
     set(&mut headers, header::ETAG.as_str(), etag);
     set(&mut headers, header::LAST_MODIFIED.as_str(), http_date(object.head.modified_at));
+    if let Some(version) = &object.head.version {
+        set(&mut headers, "x-object-version-id", version);
+    }
     empty(StatusCode::CREATED, headers)
 }

@@ -3,12 +3,14 @@
 use hanse_logstore::View;
 use http::{HeaderMap, Method, StatusCode, header};
 use s3s::dto::{self, ETag, ETagCondition, TimestampFormat};
-use s3s::{Body, HttpResponse};
+use s3s::{Body, HttpResponse, S3ErrorCode};
 
 use super::auth::{Proof, Session};
+use super::link::Reached;
 use super::manifest::Whole;
 use super::meta;
 use super::reply::{Done, Refused, http_date, refused, set, timestamp};
+use super::versions::show_version;
 use crate::access::Decided;
 use crate::conditions::Conditions;
 use crate::encryption::{Under, check_plain};
@@ -22,8 +24,15 @@ impl Session<'_> {
     ///
     /// # Errors
     /// 404; 400 if it was encrypted with a key of the client's.
-    pub fn find(&self, view: &View, bucket: &Bucket, key: &str) -> Done<Found> {
-        let found = self.store.find(view, bucket, key, None)?;
+    pub fn find(&self, view: &View, bucket: &Bucket, key: &str, version: Option<&str>) -> Done<Found> {
+        let found = match self.store.find(view, bucket, key, version) {
+            Ok(found) => found,
+            // Here a delete marker is not found, however it is asked for.
+            Err(error) if *error.code() == S3ErrorCode::MethodNotAllowed => {
+                return Err(StatusCode::NOT_FOUND.into());
+            }
+            Err(error) => return Err(error.into()),
+        };
         check_plain(&found.object.rest)?;
         Ok(found)
     }
@@ -36,15 +45,24 @@ impl Session<'_> {
     pub async fn read(&self, container: &str, object: &str, expands: bool) -> Done {
         let (decided, bucket) = self.within(GET_OBJECT, container)?;
         let view = self.store.0.store.view()?;
-        let found = self.find(&view, &bucket, object)?;
-        let rest = &found.object.rest;
+        let found = self.find(&view, &bucket, object, self.version())?;
+        let mut reached = Reached { decided, bucket, found, link: None };
+        if !self.is_about_link() {
+            reached = self.follow(&view, reached)?;
+        }
         let mut headers = HeaderMap::new();
+        reached.show(&mut headers);
+        let Reached { decided, bucket, found, .. } = reached;
+        let rest = &found.object.rest;
         meta::show_object(&rest.meta, &mut headers);
         match &rest.manifest {
             Some(Manifest::Static(_)) => set(&mut headers, "x-static-large-object", "True"),
             Some(Manifest::Dynamic(place)) => set(&mut headers, "x-object-manifest", place),
+            Some(Manifest::Link(link)) => link.show(&mut headers),
             None => {}
         }
+        show_version(&bucket, &found.object.head, &mut headers);
+        meta::show_end(found.object.head.ends_at, &mut headers);
         if matches!(self.proof, Proof::Url(_)) {
             self.dress(object, &mut headers);
         }

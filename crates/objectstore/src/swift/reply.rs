@@ -88,6 +88,7 @@ impl From<S3Error> for Refused {
             S3ErrorCode::BadDigest | S3ErrorCode::InvalidDigest => {
                 return StatusCode::UNPROCESSABLE_ENTITY.into();
             }
+            S3ErrorCode::NoSuchVersion => return StatusCode::NOT_FOUND.into(),
             S3ErrorCode::BucketNotEmpty => return StatusCode::CONFLICT.into(),
             S3ErrorCode::PreconditionFailed => return StatusCode::PRECONDITION_FAILED.into(),
             S3ErrorCode::IncompleteBody => return broken_off(),

@@ -8,10 +8,13 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use hanse_core::Result;
-use hanse_logstore::{Change, PayloadId};
+use hanse_logstore::{Change, PayloadId, Staged};
 use http::{HeaderMap, StatusCode};
-use s3s::Body;
+use md5::{Digest as _, Md5};
+use s3s::{Body, dto};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -20,18 +23,22 @@ use super::manifest::tag_of_tags;
 use super::object::created;
 use super::reply::{Done, Refused, json as json_reply, refused, set};
 use super::{bulk, check_length, gather, meta, split_names};
-use crate::buckets::current;
+use crate::access::Decided;
 use crate::conditions::Conditions;
 use crate::encryption::check_plain;
+use crate::intake::{PUT_MAX, Sealer, hex};
 use crate::notifications::{Cause, Origin};
 use crate::objects::{Put, check_meta, put};
-use crate::record::{Bucket, Head, Manifest, Meta, Object, Rest, Segment};
+use crate::outgoing::Opener;
+use crate::record::{Bucket, Head, Manifest, Meta, Object, Piece, Rest, Segment};
 use crate::verbs::{GET_OBJECT, PUT_OBJECT};
-use crate::versions;
+use crate::versions::{self, Look};
 
 pub const SEGMENTS_MAX: usize = 1000;
 /// Of a list of segments, in bytes.
 pub const MANIFEST_MAX: usize = 2 << 20;
+/// Of the data that stand in a list of segments, which is kept with them, in bytes.
+pub const DATA_MAX: u64 = 64 << 10;
 
 /// A segment as a request lists it.
 #[derive(Deserialize)]
@@ -44,7 +51,20 @@ struct Listed {
     data: Option<String>,
 }
 
-/// A segment that is looked for.
+/// A segment on its way to be one.
+enum Part {
+    /// An object that is looked for.
+    Object(Wanted),
+    /// Bytes that have been taken in for this manifest alone.
+    Own(Box<Own>),
+}
+
+struct Own {
+    segment: Segment,
+    piece: Piece,
+    staged: Option<Staged>,
+}
+
 struct Wanted {
     container: String,
     object: String,
@@ -71,14 +91,37 @@ impl Session<'_> {
         if listed.is_empty() || listed.len() > SEGMENTS_MAX {
             return Err(bad(format!("A manifest has 1 to {SEGMENTS_MAX} segments.")));
         }
-        let wanted = listed.into_iter().map(|listed| self.wanted(listed)).collect::<Done<Vec<_>>>()?;
+        if listed.iter().all(|listed| listed.data.is_some()) {
+            return Err(bad("Inline data segments require at least one object-backed segment."));
+        }
+        // What is taken in of its own, in bytes.
+        let (mut data, mut ranges) = (0, 0);
+        let mut parts = Vec::new();
+        for listed in listed {
+            let part = self.part(&decided, listed).await?;
+            if let Part::Own(own) = &part {
+                let Own { segment, piece, .. } = &**own;
+                let (sum, most) = match segment.data {
+                    Some(_) => (&mut data, DATA_MAX),
+                    None => (&mut ranges, PUT_MAX),
+                };
+                *sum += piece.size;
+                if *sum > most {
+                    return Err(bad(format!(
+                        "Data and ranges of a manifest have at most {DATA_MAX} and {PUT_MAX} bytes."
+                    )));
+                }
+            }
+            parts.push(part);
+        }
         let making = Making {
             bucket,
             key: object.to_owned(),
-            wanted,
+            parts,
             meta,
             etag: self.claimed_etag()?,
             conditions: self.onto()?,
+            ends_at: meta::end(call)?,
             now: decided.asker.cx.now(),
             origin: self.store.origin(&decided, Cause::Put),
         };
@@ -86,14 +129,28 @@ impl Session<'_> {
         Ok(created(&object, &format!("\"{}\"", object.head.etag)))
     }
 
-    fn wanted(&self, listed: Listed) -> Done<Wanted> {
-        let missing =
-            |what: &str| Err(refused(StatusCode::NOT_IMPLEMENTED, format!("{what} is not offered.")));
-        if listed.range.is_some() {
-            return missing("A range of a segment");
-        }
-        if listed.data.is_some() {
-            return missing("A segment within the manifest");
+    async fn part(&self, decided: &Decided, listed: Listed) -> Done<Part> {
+        if let Some(data) = listed.data {
+            if listed.path.is_some()
+                || listed.range.is_some()
+                || listed.etag.is_some()
+                || listed.size_bytes.is_some()
+            {
+                return Err(bad("A segment of data has nothing else."));
+            }
+            let bytes = BASE64.decode(&data).ok().filter(|bytes| !bytes.is_empty());
+            let bytes = bytes.ok_or_else(|| bad("The data of a segment are not base64, or none."))?;
+            let key = self.store.wrapping(decided, &decided.project_id, None).await?;
+            let mut sealer = Sealer::new(&self.call.cx, &self.store.0.store, &key)?;
+            sealer.push(&bytes).await?;
+            let (piece, staged) = sealer.finish().await?;
+            let segment = Segment {
+                etag: hex(&Md5::digest(&bytes)),
+                size: piece.size,
+                data: Some(data),
+                ..Segment::default()
+            };
+            return Ok(Part::Own(Box::new(Own { segment, piece, staged })));
         }
         let path = listed.path.unwrap_or_default();
         let (container, Some(object)) = split_names(path.trim_start_matches('/'))? else {
@@ -102,13 +159,40 @@ impl Session<'_> {
         let bucket = self.container(&container)?;
         self.decide(GET_OBJECT, bucket.clone())?;
         let etag = listed.etag.map(|etag| etag.trim_matches('"').to_ascii_lowercase());
-        Ok(Wanted { container, object, bucket, etag, size: listed.size_bytes })
+        let wanted = Wanted { container, object, bucket, etag, size: listed.size_bytes };
+        match listed.range.filter(|range| !range.is_empty()) {
+            Some(range) => self.range(decided, wanted, range).await,
+            None => Ok(Part::Object(wanted)),
+        }
+    }
+
+    /// A part of an object, whose bytes are written anew: else it would keep all of them on the disk and count as a few.
+    async fn range(&self, decided: &Decided, wanted: Wanted, range: String) -> Done<Part> {
+        let view = self.store.0.store.view()?;
+        let wrong = |why: &str| bad(format!("Errors:\n/{}/{}, {why}", wanted.container, wanted.object));
+        let (object, payloads) = find(&view, &wanted, self.call.cx.now())?.map_err(wrong)?;
+        let bytes = dto::Range::parse(&format!("bytes={range}")).ok();
+        let bytes = bytes.and_then(|bytes| bytes.check(object.head.size).ok());
+        let bytes = bytes.ok_or_else(|| wrong("Unsatisfiable Range"))?;
+        if bytes.end - bytes.start > PUT_MAX {
+            return Err(wrong("A range has at most 5 GiB"));
+        }
+        self.store.check_room(&self.call.cx, &decided.project_id, bytes.end - bytes.start).await?;
+        let key = self.store.wrapping(decided, &decided.project_id, None).await?;
+        let mut opener = Opener::new(view, &key, &object.rest.pieces, &payloads, bytes)?;
+        let mut sealer = Sealer::new(&self.call.cx, &self.store.0.store, &key)?;
+        while let Some(bytes) = opener.next().await? {
+            sealer.push(&bytes).await?;
+        }
+        let (piece, staged) = sealer.finish().await?;
+        let segment = Segment { range: Some(range), ..Segment::of(&wanted, &object) };
+        Ok(Part::Own(Box::new(Own { segment, piece, staged })))
     }
 
     /// The list of segments, if the object has one; else its own bytes.
     pub async fn show_slo(&self, container: &str, object: &str) -> Done {
         let (_, bucket) = self.within(GET_OBJECT, container)?;
-        let found = self.find(&self.store.0.store.view()?, &bucket, object)?;
+        let found = self.find(&self.store.0.store.view()?, &bucket, object, None)?;
         let Some(Manifest::Static(segments)) = &found.object.rest.manifest else {
             return self.read(container, object, false).await;
         };
@@ -116,17 +200,24 @@ impl Session<'_> {
         let lines: Vec<_> = segments
             .iter()
             .map(|segment| {
-                let path = format!("/{}/{}", segment.container, segment.object);
-                if is_raw {
-                    return json!({ "path": path, "etag": segment.etag, "size_bytes": segment.size });
+                if let Some(data) = &segment.data {
+                    return json!({ "data": data });
                 }
-                json!({
-                    "name": path,
-                    "hash": segment.etag,
-                    "bytes": segment.size,
-                    "content_type": segment.content_type.as_deref().unwrap_or(meta::DEFAULT_TYPE),
-                    "last_modified": hanse_core::Timestamp(segment.modified_at).iso_naive(),
-                })
+                let path = format!("/{}/{}", segment.container, segment.object);
+                let mut line = match is_raw {
+                    true => json!({ "path": path, "etag": segment.etag, "size_bytes": segment.size }),
+                    false => json!({
+                        "name": path,
+                        "hash": segment.etag,
+                        "bytes": segment.size,
+                        "content_type": segment.content_type.as_deref().unwrap_or(meta::DEFAULT_TYPE),
+                        "last_modified": hanse_core::Timestamp(segment.modified_at).iso_naive(),
+                    }),
+                };
+                if let Some(range) = &segment.range {
+                    line["range"] = json!(range);
+                }
+                line
             })
             .collect();
         let mut headers = HeaderMap::new();
@@ -138,13 +229,14 @@ impl Session<'_> {
     /// Deletes a large object with its segments.
     pub async fn delete_slo(&self, container: &str, object: &str) -> Done {
         let (_, bucket) = self.within(GET_OBJECT, container)?;
-        let found = self.find(&self.store.0.store.view()?, &bucket, object)?;
+        let found = self.find(&self.store.0.store.view()?, &bucket, object, None)?;
         let Some(Manifest::Static(segments)) = found.object.rest.manifest else {
             return Err(bad("Not an SLO manifest"));
         };
         // A segment may be listed several times.
+        let objects = segments.into_iter().filter(|segment| segment.data.is_none());
         let segments: BTreeSet<bulk::Name> =
-            segments.into_iter().map(|segment| (segment.container, Some(segment.object))).collect();
+            objects.map(|segment| (segment.container, Some(segment.object))).collect();
         let mut names: Vec<bulk::Name> = segments.into_iter().collect();
         names.push((container.to_owned(), Some(object.to_owned())));
         Ok(self.delete_all(names).await.show(self.call))
@@ -155,10 +247,11 @@ impl Session<'_> {
 struct Making {
     bucket: Arc<Bucket>,
     key: String,
-    wanted: Vec<Wanted>,
+    parts: Vec<Part>,
     meta: Meta,
     etag: Option<String>,
     conditions: Conditions,
+    ends_at: Option<i64>,
     now: hanse_core::Timestamp,
     origin: Origin,
 }
@@ -168,37 +261,47 @@ impl Making {
     /// Internal if the store cannot be read; the inner error is the client's.
     fn run(self, change: &mut Change<'_>) -> Result<Done<Object>> {
         let (mut segments, mut pieces, mut payloads, mut wrong) = (vec![], vec![], vec![], vec![]);
-        for wanted in self.wanted {
-            match find(change, &wanted)? {
-                Ok((object, of_object)) => {
-                    pieces.extend(object.rest.pieces);
-                    payloads.extend(of_object);
-                    segments.push(Segment {
-                        container: wanted.container,
-                        object: wanted.object,
-                        etag: object.head.etag,
-                        size: object.head.size,
-                        content_type: object.rest.meta.content_type,
-                        modified_at: object.head.modified_at.0,
-                    });
+        for part in self.parts {
+            match part {
+                Part::Own(own) => {
+                    let Own { segment, piece, staged } = *own;
+                    payloads.extend(staged.map(|staged| change.attach(staged)));
+                    pieces.push(piece);
+                    segments.push(segment);
                 }
-                Err(why) => wrong.push(format!("/{}/{}, {why}", wanted.container, wanted.object)),
+                Part::Object(wanted) => match find(change, &wanted, self.now)? {
+                    Ok((object, of_object)) => {
+                        segments.push(Segment::of(&wanted, &object));
+                        pieces.extend(object.rest.pieces);
+                        payloads.extend(of_object);
+                    }
+                    Err(why) => wrong.push(format!("/{}/{}, {why}", wanted.container, wanted.object)),
+                },
             }
         }
         if !wrong.is_empty() {
             return Ok(Err(bad(format!("Errors:\n{}", wrong.join("\n")))));
         }
-        let etag = tag_of_tags(segments.iter().map(|segment| segment.etag.as_str()));
+        // Source: OpenStack Swift, middleware "Static Large Objects".
+        let tags: Vec<String> = segments
+            .iter()
+            .map(|segment| match &segment.range {
+                Some(range) => format!("{}:{range};", segment.etag),
+                None => segment.etag.clone(),
+            })
+            .collect();
+        let etag = tag_of_tags(tags.iter().map(String::as_str));
         if self.etag.is_some_and(|claimed| claimed != etag) {
             return Ok(Err(StatusCode::UNPROCESSABLE_ENTITY.into()));
         }
         let mut object = Object {
             head: Head {
                 modified_at: self.now,
-                size: segments.iter().map(|segment| segment.size).sum(),
+                size: pieces.iter().map(|piece| piece.size).sum(),
                 etag,
                 version: None,
                 is_marker: false,
+                ends_at: self.ends_at,
             },
             rest: Rest {
                 meta: self.meta,
@@ -216,27 +319,42 @@ impl Making {
     }
 }
 
+impl Segment {
+    fn of(wanted: &Wanted, object: &Object) -> Segment {
+        Segment {
+            container: wanted.container.clone(),
+            object: wanted.object.clone(),
+            etag: object.head.etag.clone(),
+            size: object.head.size,
+            content_type: object.rest.meta.content_type.clone(),
+            modified_at: object.head.modified_at.0,
+            ..Segment::default()
+        }
+    }
+}
+
 /// A segment as it is, or why it cannot be one.
 fn find(
-    change: &Change<'_>,
+    view: &impl Look,
     wanted: &Wanted,
+    now: hanse_core::Timestamp,
 ) -> Result<std::result::Result<(Object, Vec<PayloadId>), &'static str>> {
     let found = match &wanted.bucket {
-        Some(bucket) if current(change, bucket)?.is_some() => {
-            versions::look_up(change, bucket, &wanted.object, None)?
-        }
-        _ => None,
+        Some(bucket) => versions::look_up(view, bucket, &wanted.object, None)?,
+        None => None,
     };
     let Some(found) = found else { return Ok(Err("404 Not Found")) };
     let object = Object::decode(&found.value)?;
-    if object.head.is_marker {
+    if object.head.is_gone(now) {
         return Ok(Err("404 Not Found"));
     }
     if check_plain(&object.rest).is_err() {
         return Ok(Err("Encrypted under a key that Swift does not use"));
     }
-    if matches!(object.rest.manifest, Some(Manifest::Dynamic(_))) {
-        return Ok(Err("A dynamic large object"));
+    match object.rest.manifest {
+        Some(Manifest::Dynamic(_)) => return Ok(Err("A dynamic large object")),
+        Some(Manifest::Link(_)) => return Ok(Err("A symbolic link")),
+        _ => {}
     }
     if object.head.size == 0 {
         return Ok(Err("Too small; each segment must be at least 1 byte."));

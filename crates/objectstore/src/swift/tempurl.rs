@@ -21,7 +21,8 @@ use crate::verbs::{DELETE_OBJECT, GET_OBJECT, PUT_OBJECT};
 pub const METHODS: [&str; 5] = ["GET", "HEAD", "PUT", "POST", "DELETE"];
 pub const DIGESTS: [&str; 3] = ["sha1", "sha256", "sha512"];
 /// Headers with which a URL for one object would reach another.
-pub const REFUSED: [&str; 2] = ["x-object-manifest", "x-copy-from"];
+pub const REFUSED: [&str; 4] =
+    ["x-object-manifest", "x-symlink-target", "x-copy-from", "x-copy-from-account"];
 
 /// Base64 of either alphabet comes with its padding or without.
 const LENIENT: GeneralPurposeConfig =
@@ -171,8 +172,9 @@ impl Session<'_> {
             let message = format!("The header {name} is not allowed in this temporary URL.");
             return Err(refused(StatusCode::BAD_REQUEST, message));
         }
-        if call.parameter("multipart-manifest").is_some() {
-            let message = "Manifests are not reached by temporary URLs.";
+        // What stands in the query is not signed.
+        if ["multipart-manifest", "version-id"].iter().any(|name| call.parameter(name).is_some()) {
+            let message = "Manifests and versions are not reached by temporary URLs.";
             return Err(refused(StatusCode::BAD_REQUEST, message));
         }
         Ok(())
