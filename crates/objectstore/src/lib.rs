@@ -28,6 +28,7 @@ mod multipart;
 mod notifications;
 mod objects;
 mod offered;
+mod outbound;
 mod outgoing;
 mod policies;
 mod policy;

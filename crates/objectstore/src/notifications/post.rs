@@ -1,27 +1,21 @@
 //! Messages to a webhook over HTTP. Only what the operator has configured is ever asked; redirections are not followed, and what is
 //! answered counts by its status alone.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use hanse_core::{Context, Cx, Error, Result, Secret};
 use http::header::{self, HeaderValue};
-use http::{Request, StatusCode, Uri};
+use http::{Request, StatusCode};
 use http_body_util::{BodyExt as _, Full, Limited};
-use hyper::client::conn::http1::{SendRequest, handshake};
-use hyper_util::rt::TokioIo;
+use hyper::client::conn::http1::SendRequest;
 use ring::hmac;
-use rustls::ClientConfig;
-use rustls_pki_types::ServerName;
-use tokio::net::TcpStream;
 use tokio::time::timeout;
-use tokio_rustls::TlsConnector;
 
 use crate::intake::hex;
+use crate::outbound::{Place, Server};
 
-/// For a connection with its handshakes, and for an answer from the first byte to the last.
-const CONNECT_MAX: Duration = Duration::from_secs(5);
+/// For an answer from the first byte to the last, with the connection that it takes.
 const ANSWER_MAX: Duration = Duration::from_secs(10);
 /// Of what comes behind the head of an answer: bytes, and time. More ends the connection, and changes nothing of what was said.
 const BODY_MAX: usize = 64 << 10;
@@ -53,16 +47,6 @@ impl std::fmt::Debug for Webhook {
     }
 }
 
-/// Where a webhook is.
-struct Place {
-    is_tls: bool,
-    host: String,
-    port: u16,
-    /// As `Host` says it.
-    authority: String,
-    target: String,
-}
-
 impl Webhook {
     pub fn is_for(&self, project_id: &str) -> bool {
         self.projects.is_empty() || self.projects.iter().any(|own| own == project_id)
@@ -92,22 +76,11 @@ impl Webhook {
     }
 
     fn place(&self) -> Result<Place> {
-        let wrong = || {
+        Place::parse(&self.url).ok_or_else(|| {
             let message =
                 format!("webhook '{}': '{}' is no address such as https://host/path", self.name, self.url);
             Error::bad_request(message)
-        };
-        let uri: Uri = self.url.parse().map_err(|_| wrong())?;
-        let is_tls = match uri.scheme_str() {
-            Some("https") => true,
-            Some("http") => false,
-            _ => return Err(wrong()),
-        };
-        let authority = uri.authority().filter(|own| !own.as_str().contains('@')).ok_or_else(wrong)?;
-        let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
-        let port = authority.port_u16().unwrap_or(if is_tls { 443 } else { 80 });
-        let target = uri.path_and_query().map_or("/", |target| target.as_str()).to_owned();
-        Ok(Place { is_tls, host, port, authority: authority.as_str().to_owned(), target })
+        })
     }
 }
 
@@ -121,8 +94,7 @@ pub enum Answer {
 
 /// Sends messages to one webhook, over a connection that stays if it can.
 pub struct Poster {
-    place: Place,
-    tls: Option<Arc<ClientConfig>>,
+    server: Server,
     key: Option<hmac::Key>,
     token: Option<HeaderValue>,
     connection: Option<SendRequest<Full<Bytes>>>,
@@ -133,9 +105,7 @@ impl Poster {
     /// 400 if the webhook's configuration makes no sense; internal if its authorities are none.
     pub fn new(cx: &Cx, webhook: &Webhook) -> Result<Poster> {
         webhook.check()?;
-        let place = webhook.place()?;
-        let authorities = webhook.authorities.as_deref().filter(|_| place.is_tls);
-        let tls = authorities.map(|pem| hanse_crypto::client_config(cx, pem)).transpose()?;
+        let server = Server::new(cx, webhook.place()?, webhook.authorities.as_deref())?;
         let secret = webhook.secret.as_ref();
         let token = webhook.token.as_ref().map(|token| format!("Bearer {}", token.expose()));
         let mut token = token.map(|token| HeaderValue::from_str(&token)).transpose().context("a token")?;
@@ -143,8 +113,7 @@ impl Poster {
             token.set_sensitive(true);
         }
         Ok(Poster {
-            place,
-            tls,
+            server,
             key: secret.map(|secret| hmac::Key::new(hmac::HMAC_SHA256, secret.expose().as_bytes())),
             token,
             connection: None,
@@ -190,18 +159,8 @@ impl Poster {
         {
             return Ok(status);
         }
-        let fresh = timeout(CONNECT_MAX, self.connect()).await.context("cannot connect in time")??;
+        let fresh = self.server.connect().await?;
         self.send(fresh, message).await
-    }
-
-    async fn connect(&self) -> Result<SendRequest<Full<Bytes>>> {
-        let Place { host, port, .. } = &self.place;
-        let stream = TcpStream::connect((host.as_str(), *port)).await.context("cannot connect")?;
-        stream.set_nodelay(true).context("cannot set up a connection")?;
-        let Some(tls) = &self.tls else { return begin(stream).await };
-        let name = ServerName::try_from(host.clone()).context("no name of a server")?;
-        let connector = TlsConnector::from(tls.clone());
-        begin(connector.connect(name, stream).await.context("cannot agree on TLS")?).await
     }
 
     /// Sends on a connection, and keeps it if it can be used again.
@@ -210,8 +169,8 @@ impl Poster {
         mut connection: SendRequest<Full<Bytes>>,
         message: &Bytes,
     ) -> Result<StatusCode> {
-        let mut request = Request::post(self.place.target.as_str())
-            .header(header::HOST, self.place.authority.as_str())
+        let mut request = Request::post(self.server.place.target.as_str())
+            .header(header::HOST, self.server.place.authority.as_str())
             .header(header::USER_AGENT, "hanse")
             .header(header::CONTENT_TYPE, "application/json");
         if let Some(key) = &self.key {
@@ -230,20 +189,6 @@ impl Poster {
         }
         Ok(status)
     }
-}
-
-/// HTTP/1.1 on a connection, which ends when nobody sends on it any more.
-async fn begin<S>(stream: S) -> Result<SendRequest<Full<Bytes>>>
-where
-    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
-{
-    let (sender, connection) = handshake(TokioIo::new(stream)).await.context("cannot speak HTTP")?;
-    tokio::spawn(async move {
-        if let Err(error) = connection.await {
-            tracing::debug!(%error, "a connection to a webhook broke off");
-        }
-    });
-    Ok(sender)
 }
 
 #[cfg(test)]

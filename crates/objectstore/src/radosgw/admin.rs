@@ -7,7 +7,7 @@ use std::fmt::Write;
 
 use hanse_core::{Context, Cx, Error, Result, Secret};
 use http::{Method, Request, StatusCode};
-use http_body_util::Empty;
+use http_body_util::Full;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
@@ -307,7 +307,7 @@ impl Admin {
             .header("x-amz-content-sha256", nothing)
             .header("x-amz-date", date)
             .header("authorization", authorization)
-            .body(Empty::new())
+            .body(Full::default())
             .context("a request to radosgw cannot be made")?;
         self.fetcher.ask(request).await
     }
