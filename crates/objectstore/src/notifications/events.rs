@@ -10,12 +10,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
-use crate::access::{Asker, Decided};
+use crate::access::Decided;
 use crate::record::{self, Bucket, Head};
 use crate::{ObjectStore, keys, query, versions};
 
-/// Who ends objects by the rules of the lifecycle. Source: S3 User Guide, "Event message structure", of lifecycle events.
-const LIFECYCLE: &str = "s3.amazonaws.com";
+/// What the cloud does by itself: ends objects by the rules of the lifecycle, delivers logs. Source: S3 User Guide, "Event
+/// message structure", of lifecycle events.
+const SERVICE: &str = "s3.amazonaws.com";
 const NOBODY: &str = "Anonymous";
 
 /// What a change is.
@@ -33,7 +34,7 @@ pub enum Cause {
 }
 
 impl Cause {
-    /// What it is called where an object is there afterwards.
+    /// What it is called where an object is there afterwards, as it is not after the last two.
     fn event(self) -> &'static str {
         match self {
             Cause::Put | Cause::Delete | Cause::Lifecycle => "ObjectCreated:Put",
@@ -98,25 +99,26 @@ impl ObjectStore {
     }
 
     pub(crate) fn origin(&self, decided: &Decided, cause: Cause) -> Origin {
-        self.origin_of(&decided.asker, cause)
-    }
-
-    pub(crate) fn origin_of(&self, asker: &Asker, cause: Cause) -> Origin {
-        let principal = asker.caller.as_ref().map_or(NOBODY, |caller| &caller.user_id);
-        let source = asker.cx.source().map(|source| source.to_string());
-        self.make_origin(&asker.cx, cause, principal, source.unwrap_or_default())
+        let (cx, caller) = (&decided.asker.cx, decided.asker.caller.as_ref());
+        let source = cx.source().map(|source| source.to_string());
+        let principal = match (caller, &source) {
+            (Some(caller), _) => &caller.user_id,
+            (None, Some(_)) => NOBODY,
+            (None, None) => SERVICE,
+        };
+        self.make_origin(cx, cause, principal, source.as_deref())
     }
 
     pub(crate) fn origin_of_lifecycle(&self) -> Origin {
-        self.make_origin(&self.0.cx, Cause::Lifecycle, LIFECYCLE, LIFECYCLE.to_owned())
+        self.make_origin(&self.0.cx, Cause::Lifecycle, SERVICE, None)
     }
 
-    fn make_origin(&self, cx: &Cx, cause: Cause, principal: &str, source: String) -> Origin {
+    fn make_origin(&self, cx: &Cx, cause: Cause, principal: &str, source: Option<&str>) -> Origin {
         Origin {
             chance: versions::chance(cx),
             cause,
             principal: principal.to_owned(),
-            source,
+            source: source.unwrap_or(SERVICE).to_owned(),
             request_id: cx.request_id().to_owned(),
             shared: self.0.notifications.clone(),
         }
