@@ -10,8 +10,9 @@ use hanse_logstore::Change;
 
 use crate::conditions::Conditions;
 use crate::expiry::BATCH;
+use crate::notifications::Origin;
 use crate::record::{self, Bucket, Head};
-use crate::versions::{Wanted, chance, delete};
+use crate::versions::{Wanted, delete};
 use crate::{ObjectStore, keys};
 
 /// The object has become what is seen of its key.
@@ -45,7 +46,7 @@ fn split(place: &[u8]) -> Option<(i64, &str, &str)> {
 }
 
 /// Ends one object, if it is still the one that was to end then; says whether it did.
-fn end(change: &mut Change<'_>, place: &[u8], name: &[u8], now: Timestamp, chance: &str) -> Result<bool> {
+fn end(change: &mut Change<'_>, place: &[u8], name: &[u8], now: Timestamp, origin: &Origin) -> Result<bool> {
     let broken = || Error::internal("the end of an object does not read");
     let (end, bucket_id, key) = split(place).ok_or_else(broken)?;
     let name = std::str::from_utf8(name).map_err(|_| broken())?;
@@ -63,7 +64,7 @@ fn end(change: &mut Change<'_>, place: &[u8], name: &[u8], now: Timestamp, chanc
         let conditions = Conditions::default();
         let wanted = Wanted { key: key.to_owned(), version: None, conditions, bypasses: false };
         // What is refused now is tried again by the next pass.
-        return Ok(delete(change, bucket, &wanted, now, chance)?.is_ok());
+        return Ok(delete(change, bucket, &wanted, now, origin)?.is_ok());
     }
     change.delete(place)?;
     Ok(false)
@@ -88,13 +89,13 @@ impl ObjectStore {
             };
             let Some((last, _)) = due.last() else { return Ok(count) };
             after.clone_from(last);
-            let chances: Vec<String> = due.iter().map(|_| chance(&self.0.cx)).collect();
-            let done = self.0.store.write(move |change| {
+            let origins: Vec<Origin> = due.iter().map(|_| self.origin_of_lifecycle()).collect();
+            let done = self.write_and_tell(move |change| {
                 let mut count = 0;
-                for ((place, name), chance) in due.iter().zip(&chances) {
+                for ((place, name), origin) in due.iter().zip(&origins) {
                     // It may have gone meanwhile.
                     if change.get(place)?.is_some() {
-                        count += usize::from(end(change, place, name, now, chance)?);
+                        count += usize::from(end(change, place, name, now, origin)?);
                     }
                 }
                 Ok(count)

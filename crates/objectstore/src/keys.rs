@@ -15,7 +15,7 @@
 //! | `a/<project>` | what Swift keeps of the project's account |
 //! | `d/<end>/<bucket id>/<object>` | that an object ends by itself, and the name of its bucket |
 //! | `k/<project>` | the key that the project's data keys are wrapped under, sealed |
-//! | `m/<project>/<key>` | a key that the project manages, sealed |
+//! | `c/<project>/<key>` | a key that the project manages, sealed |
 //! | `l/<project>/alias/<name>` | a name of such a key |
 //!
 //! A container of Swift whose name can be no bucket's is the bucket `<project>/<container>`: no name that S3 takes has a slash. The
@@ -126,19 +126,19 @@ pub fn project_key(project: &str) -> Vec<u8> {
 }
 
 pub fn kms_keys_of_all() -> Vec<u8> {
-    b"m/".to_vec()
+    b"c/".to_vec()
 }
 
 pub fn project_of_kms_key(key: &[u8]) -> Option<&str> {
-    std::str::from_utf8(key).ok()?.strip_prefix("m/")?.split('/').next()
+    std::str::from_utf8(key).ok()?.strip_prefix("c/")?.split('/').next()
 }
 
 pub fn kms_keys(project: &str) -> Vec<u8> {
-    format!("m/{project}/").into_bytes()
+    format!("c/{project}/").into_bytes()
 }
 
 pub fn kms_key(project: &str, id: &str) -> Vec<u8> {
-    format!("m/{project}/{id}").into_bytes()
+    format!("c/{project}/{id}").into_bytes()
 }
 
 pub fn kms_aliases(project: &str) -> Vec<u8> {

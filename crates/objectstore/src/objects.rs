@@ -155,7 +155,7 @@ pub fn put(
         return Ok(Put::Refused(refused));
     }
     if let Some((record, head)) = old.as_ref().filter(|(_, head)| !head.is_gone(now))
-        && let Err(refused) = archiving::keep(change, &bucket, key, record, head, chance)?
+        && let Err(refused) = archiving::keep(change, &bucket, key, record, head, origin)?
     {
         return Ok(Put::Refused(refused));
     }

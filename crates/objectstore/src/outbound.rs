@@ -68,7 +68,8 @@ impl Server {
             (false, _) => None,
             (true, None) => return Err(wrong("it needs the certificate of its CA")),
             (true, Some(ca)) => {
-                let name = ServerName::try_from(place.host.clone()).map_err(|_| wrong("no name of a server"))?;
+                let name =
+                    ServerName::try_from(place.host.clone()).map_err(|_| wrong("no name of a server"))?;
                 let config = hanse_crypto::client_config(cx, ca)
                     .map_err(|error| wrong(&format!("its CA: {}", error.detail())))?;
                 Some((TlsConnector::from(config), name))

@@ -124,7 +124,7 @@ impl ObjectStore {
             true => Ok(()),
             false => front::check(&parts.uri, &parts.headers, &self.0.settings.region),
         };
-        let shared = if is_swift { swift::cors::bucket_of(parts.uri.path()) } else { bucket };
+        let shared = if is_swift { swift::cors::bucket_of(parts.uri.path()) } else { bucket.clone() };
         let mut answer = if method == Method::OPTIONS {
             match self.preflight(shared.as_deref(), &parts.headers) {
                 Ok(headers) => empty(StatusCode::OK, headers),

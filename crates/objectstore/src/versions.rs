@@ -179,7 +179,7 @@ pub fn delete(
         return Ok(Err(refused));
     }
     if bucket.versioning.is_off() {
-        let kept = archiving::keep_deleted(change, &bucket, &wanted.key, old.as_ref(), now, chance)?;
+        let kept = archiving::keep_deleted(change, &bucket, &wanted.key, old.as_ref(), now, origin)?;
         if let Err(refused) = kept {
             return Ok(Err(refused));
         }

@@ -189,6 +189,7 @@ impl ObjectStore {
             lock: Lock::default(),
             manifest: None,
             cause: Cause::Put,
+            ends_at: None,
         };
         let put = self.put(&decided, incoming).await;
         put.map(|_| ()).map_err(|error| fault::internal(&error))

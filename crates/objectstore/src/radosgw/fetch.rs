@@ -73,7 +73,8 @@ mod tests {
     #[test]
     fn secrets_of_others_go_over_tls_to_whom_the_ca_vouches_for() {
         let cx = Cx::system();
-        let new = |endpoint: &str| Fetcher::new(&cx, endpoint, None).map(|fetcher| fetcher.authority().to_owned());
+        let new =
+            |endpoint: &str| Fetcher::new(&cx, endpoint, None).map(|fetcher| fetcher.authority().to_owned());
         assert_eq!(new("http://127.0.0.1:8000").unwrap(), "127.0.0.1:8000");
         assert_eq!(new("http://[::1]/").unwrap(), "[::1]");
         for endpoint in [

@@ -14,6 +14,7 @@ use super::reply::timestamp;
 use super::{OBJECT_NAME_MAX, bucket_name};
 use crate::conditions::Conditions;
 use crate::fault::error;
+use crate::notifications::Origin;
 use crate::objects::put;
 use crate::record::{self, Bucket, Head, Object, Rest};
 use crate::{ending, keys, quotas};
@@ -76,7 +77,7 @@ fn append(
     key: &str,
     mut object: Object,
     record: Option<&Record>,
-    chance: &str,
+    origin: &Origin,
 ) -> Result<S3Result<()>> {
     // In units that names show.
     let mut at = object.head.modified_at;
@@ -93,7 +94,7 @@ fn append(
     }
     let payloads = record.map(|record| record.payloads.clone()).unwrap_or_default();
     object.head.version = None;
-    Ok(put(change, target, &name, &mut object, &payloads, &Conditions::default(), chance)?.done())
+    Ok(put(change, target, &name, &mut object, &payloads, &Conditions::default(), origin)?.done())
 }
 
 /// Keeps what is about to be overwritten.
@@ -106,7 +107,7 @@ pub fn keep(
     key: &str,
     record: &Record,
     head: &Head,
-    chance: &str,
+    origin: &Origin,
 ) -> Result<S3Result<()>> {
     if head.is_marker {
         return Ok(Ok(()));
@@ -115,7 +116,7 @@ pub fn keep(
         None => Ok(Ok(())),
         Some(Err(refused)) => Ok(Err(refused)),
         Some(Ok(target)) => {
-            append(change, &target, key, Object::decode(&record.value)?, Some(record), chance)
+            append(change, &target, key, Object::decode(&record.value)?, Some(record), origin)
         }
     }
 }
@@ -130,7 +131,7 @@ pub fn keep_deleted(
     key: &str,
     old: Option<&(Record, Head)>,
     now: Timestamp,
-    chance: &str,
+    origin: &Origin,
 ) -> Result<S3Result<()>> {
     let target = match target(change, bucket)? {
         None => return Ok(Ok(())),
@@ -139,7 +140,7 @@ pub fn keep_deleted(
     };
     let is_history = bucket.swift.archive.as_ref().is_some_and(|archive| archive.is_history);
     let Some((record, head)) = old.filter(|_| is_history) else { return Ok(Ok(())) };
-    if let Err(refused) = keep(change, bucket, key, record, head, chance)? {
+    if let Err(refused) = keep(change, bucket, key, record, head, origin)? {
         return Ok(Err(refused));
     }
     let mut rest = Rest::default();
@@ -147,7 +148,7 @@ pub fn keep_deleted(
     let modified_at = now.max(Timestamp(head.modified_at.0 + 10));
     let etag = ETAG_OF_NOTHING.to_owned();
     let head = Head { modified_at, size: 0, etag, version: None, is_marker: false, ends_at: None };
-    append(change, &target, key, Object { head, rest }, None, chance)
+    append(change, &target, key, Object { head, rest }, None, origin)
 }
 
 /// Brings the object back that was there before one that has been deleted, where deletions are not kept.

@@ -17,7 +17,7 @@ use super::{RESELLER, meta, project_of, split_names};
 use crate::buckets::current;
 use crate::conditions::Conditions;
 use crate::crypt::WrappingKey;
-use crate::encryption::check_plain;
+use crate::encryption::{Under, check_plain};
 use crate::notifications::{Cause, Origin};
 use crate::objects::{Put, check_meta, no_such_key, put};
 use crate::record::{Bucket, Head, Link, Lock, Manifest, Meta, Object, Rest};
@@ -116,8 +116,8 @@ impl Session<'_> {
             from: (from_bucket, source.object.clone()),
             onto: (onto_bucket, target.object),
             keys: [
-                self.store.wrapping(&from_decided, &source.account, None).await?,
-                self.store.wrapping(&decided, &target.account, None).await?,
+                self.store.wrapping(&from_decided, &source.account, &Under::Project).await?,
+                self.store.wrapping(&decided, &target.account, &Under::Project).await?,
             ],
             segments,
             version,

@@ -25,7 +25,7 @@ use super::reply::{Done, Refused, json as json_reply, refused, set};
 use super::{bulk, check_length, gather, meta, split_names};
 use crate::access::Decided;
 use crate::conditions::Conditions;
-use crate::encryption::check_plain;
+use crate::encryption::{Under, check_plain};
 use crate::intake::{PUT_MAX, Sealer, hex};
 use crate::notifications::{Cause, Origin};
 use crate::objects::{Put, check_meta, put};
@@ -140,7 +140,7 @@ impl Session<'_> {
             }
             let bytes = BASE64.decode(&data).ok().filter(|bytes| !bytes.is_empty());
             let bytes = bytes.ok_or_else(|| bad("The data of a segment are not base64, or none."))?;
-            let key = self.store.wrapping(decided, &decided.project_id, None).await?;
+            let key = self.store.wrapping(decided, &decided.project_id, &Under::Project).await?;
             let mut sealer = Sealer::new(&self.call.cx, &self.store.0.store, &key)?;
             sealer.push(&bytes).await?;
             let (piece, staged) = sealer.finish().await?;
@@ -178,7 +178,7 @@ impl Session<'_> {
             return Err(wrong("A range has at most 5 GiB"));
         }
         self.store.check_room(&self.call.cx, &decided.project_id, bytes.end - bytes.start).await?;
-        let key = self.store.wrapping(decided, &decided.project_id, None).await?;
+        let key = self.store.wrapping(decided, &decided.project_id, &Under::Project).await?;
         let mut opener = Opener::new(view, &key, &object.rest.pieces, &payloads, bytes)?;
         let mut sealer = Sealer::new(&self.call.cx, &self.store.0.store, &key)?;
         while let Some(bytes) = opener.next().await? {
