@@ -157,7 +157,11 @@ pub fn run(cloud: &Cloud, suite: &Suite, pattern: &str) -> Result<Run> {
     }
     let results = workspace.run(&wanted)?;
     let outcomes = wanted.iter().map(|id| outcome_of(id, &results)).collect();
-    Ok(Run { outcomes, excluded, config: workspace.shown, expected: expected_of(suite)? })
+    let expected = expected_of(suite)?;
+    if let Some(unknown) = expected.keys().find(|id| pattern == suite.pattern && !wanted.contains(id)) {
+        bail!("{unknown} is expected not to pass, and is no test");
+    }
+    Ok(Run { outcomes, excluded, config: workspace.shown, expected })
 }
 
 /// What the suite's file says of its tests.
@@ -311,4 +315,40 @@ fn write_private(file: &Path, text: &str) -> Result<()> {
     let mut options = std::fs::OpenOptions::new();
     options.create(true).truncate(true).write(true).mode(0o600).open(file)?.write_all(text.as_bytes())?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_becomes_of_a_test_otherwise_than_expected_is_told() {
+        let outcome = |id: &str, status: &str| Outcome {
+            id: id.to_owned(),
+            status: status.to_owned(),
+            seconds: 1.0,
+            cause: "why".to_owned(),
+        };
+        let statuses = ["success", "fail", "skip"];
+        for (expected, is) in statuses.into_iter().flat_map(|one| statuses.map(|other| (one, other))) {
+            let known = (expected != "success").then(|| ("a.B.c".to_owned(), expected.to_owned()));
+            let run = Run {
+                outcomes: vec![outcome("a.B.c", is)],
+                excluded: Vec::new(),
+                config: String::new(),
+                expected: known.into_iter().collect(),
+            };
+            let told = match expected == is {
+                true => String::new(),
+                false => format!("- a.B.c: {is} instead of {expected}: why\n"),
+            };
+            assert_eq!(run.surprises(), told);
+        }
+    }
+
+    #[test]
+    fn each_line_of_what_is_expected_has_a_status_a_test_and_a_reason() {
+        let expected = expected_of(&OBJECT_STORAGE).unwrap();
+        assert!(expected.keys().all(|id| id.starts_with("tempest.api.object_storage.")), "{expected:?}");
+    }
 }
