@@ -49,16 +49,24 @@ pub struct NodeHealth {
     pub accelerator: String,
 }
 
+/// Who is asked how they are.
+#[derive(Clone)]
+struct Asked {
+    db: Db,
+    asking: Coalesced<Vec<Node>>,
+    radosgw: Option<Arc<Admin>>,
+}
+
 /// The routes. The names of nodes and the metrics are for this machine alone.
 pub fn routes(db: Db, metrics: Metrics, radosgw: Option<Arc<Admin>>) -> Router {
-    let healthz = get(healthz).with_state((db.clone(), Coalesced::default(), radosgw));
+    let healthz = get(healthz).with_state(Asked { db: db.clone(), asking: Coalesced::default(), radosgw });
     Router::new().route("/healthz", healthz).route("/metrics", get(show_metrics).with_state((db, metrics)))
 }
 
 /// However many ask, the database is asked once at a time, and all have the answer within its limit, or twice that
 /// if they came while it was asked.
 async fn healthz(
-    State((db, asking, radosgw)): State<(Db, Coalesced<Vec<Node>>, Option<Arc<Admin>>)>,
+    State(Asked { db, asking, radosgw }): State<Asked>,
     peer: Option<Extension<Peer>>,
 ) -> Response {
     let nodes = within(ANSWER_LIMIT, async move { desired::nodes(&mut db.read().await?).await });
@@ -154,7 +162,8 @@ mod tests {
         let (cx, _) = context();
         for test in databases(&cx, MIGRATIONS).await {
             let asking = Coalesced::default();
-            let probe = || healthz(State((test.db.clone(), asking.clone(), None)), None);
+            let probe =
+                || healthz(State(Asked { db: test.db.clone(), asking: asking.clone(), radosgw: None }), None);
             assert_eq!(probe().await.status(), StatusCode::OK, "{}", test.engine);
             if test.db.engine() != Engine::Postgres {
                 continue;
