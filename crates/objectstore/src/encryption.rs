@@ -23,9 +23,9 @@ use crate::crypt::WrappingKey;
 use crate::customer::CustomerKey;
 use crate::fault::{self, error};
 use crate::kms::keys::{self as kms, Key, State};
+use crate::look::Look;
 use crate::offered::Asked;
 use crate::record::{DefaultEncryption, Managed, Rest};
-use crate::versions::Look;
 
 /// `x-amz-server-side-encryption` of a managed key.
 const KMS: &str = "aws:kms";

@@ -24,6 +24,7 @@ mod lifecycle;
 mod lists;
 mod lock;
 mod logging;
+mod look;
 mod multipart;
 mod notifications;
 mod objects;

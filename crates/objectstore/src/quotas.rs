@@ -12,10 +12,10 @@ use s3s::S3Result;
 
 use crate::access::Decided;
 use crate::fault;
+use crate::look::Look;
 use crate::ports::{Limits, Quota};
 use crate::record::{self, Bucket, Usage};
 use crate::swift::account;
-use crate::versions::Look;
 use crate::{ObjectStore, keys};
 
 /// A limit that was changed counts after this time.

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use hanse_core::{Cx, Error, Result, Timestamp};
-use hanse_logstore::{Change, Record, View};
+use hanse_logstore::{Change, Record};
 use s3s::dto;
 use s3s::{S3Error, S3ErrorCode, S3Response, S3Result};
 
@@ -16,6 +16,7 @@ use crate::buckets::{current, owner, turn};
 use crate::conditions::{Conditions, time};
 use crate::fault::{self, error};
 use crate::lists::{common_prefixes, encoder, most};
+use crate::look::Look;
 use crate::notifications::{self, Cause, Origin};
 use crate::objects::{etag, no_such_key};
 use crate::record::{Bucket, Head, Object, Rest, Versioning};
@@ -289,51 +290,6 @@ pub fn look_up(
     view.first(&keys::versions(&bucket.id, key), |record| {
         Ok(Head::decode(&record.value)?.0.version.is_none())
     })
-}
-
-/// What a look at the store and a transaction have in common.
-pub trait Look {
-    /// # Errors
-    /// Internal if the store cannot be read.
-    fn get(&self, key: &[u8]) -> Result<Option<Record>>;
-    /// The first record of which `is_it` says so.
-    ///
-    /// # Errors
-    /// Internal if the store cannot be read.
-    fn first(&self, prefix: &[u8], is_it: impl Fn(&Record) -> Result<bool>) -> Result<Option<Record>>;
-}
-
-fn first_of(
-    found: impl Iterator<Item = Result<(Vec<u8>, Record)>>,
-    is_it: impl Fn(&Record) -> Result<bool>,
-) -> Result<Option<Record>> {
-    for item in found {
-        let (_, record) = item?;
-        if is_it(&record)? {
-            return Ok(Some(record));
-        }
-    }
-    Ok(None)
-}
-
-impl Look for View {
-    fn get(&self, key: &[u8]) -> Result<Option<Record>> {
-        View::get(self, key)
-    }
-
-    fn first(&self, prefix: &[u8], is_it: impl Fn(&Record) -> Result<bool>) -> Result<Option<Record>> {
-        first_of(self.scan_prefix(prefix)?, is_it)
-    }
-}
-
-impl Look for Change<'_> {
-    fn get(&self, key: &[u8]) -> Result<Option<Record>> {
-        Change::get(self, key)
-    }
-
-    fn first(&self, prefix: &[u8], is_it: impl Fn(&Record) -> Result<bool>) -> Result<Option<Record>> {
-        first_of(self.scan_prefix(prefix)?, is_it)
-    }
 }
 
 /// What whoever asks for a delete marker gets.

@@ -9,7 +9,7 @@ use hanse_logstore::Change;
 use serde::{Deserialize, Serialize};
 
 use crate::crypt::WrappingKey;
-use crate::versions::Look;
+use crate::look::Look;
 use crate::{ObjectStore, keys, record};
 
 /// The name of the key that a project has without having made one.

@@ -27,12 +27,13 @@ use crate::access::Decided;
 use crate::conditions::Conditions;
 use crate::encryption::{Under, check_plain};
 use crate::intake::{PUT_MAX, Sealer, hex};
+use crate::look::Look;
 use crate::notifications::{Cause, Origin};
 use crate::objects::{Put, check_meta, put};
 use crate::outgoing::Opener;
 use crate::record::{Bucket, Head, Manifest, Meta, Object, Piece, Rest, Segment};
 use crate::verbs::{GET_OBJECT, PUT_OBJECT};
-use crate::versions::{self, Look};
+use crate::versions;
 
 pub const SEGMENTS_MAX: usize = 1000;
 /// Of a list of segments, in bytes.
