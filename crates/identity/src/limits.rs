@@ -50,8 +50,8 @@ row! {
 
 /// How many one request may make.
 const AT_ONCE_MAX: usize = 1000;
-/// -1 is no limit; more than 32 bits is none of Keystone's.
-const RANGE: std::ops::RangeInclusive<i64> = -1..=2_147_483_647;
+/// -1 is no limit. Keystone stops at 32 bits, which is two gigabytes of objects; every client reads numbers of JSON up to 53 bits.
+const RANGE: std::ops::RangeInclusive<i64> = -1..=9_007_199_254_740_991;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -98,7 +98,7 @@ pub(crate) struct UpdateLimit {
 fn checked(name: &str, number: i64, description: Option<&str>) -> Result<()> {
     hanse_core::check_name("resource_name", name)?;
     if !RANGE.contains(&number) {
-        return Err(Error::bad_request("A limit is a whole number from -1 (none) to 2147483647."));
+        return Err(Error::bad_request(format!("A limit is a whole number from -1 (none) to {}.", RANGE.end())));
     }
     check_text("description", description.unwrap_or_default(), 4096)
 }

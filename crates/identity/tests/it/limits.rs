@@ -36,6 +36,11 @@ async fn limits_are_of_what_is_registered_and_stand_over_its_default() {
         post(limit("volumes", json!(3))).await.expect(409);
         post(limit("snapshots", json!(3))).await.expect(403);
         post(limit("gigabytes", json!(-2))).await.expect(400);
+        post(limit("gigabytes", json!(1_u64 << 53))).await.expect(400);
+        let much = post(limit("gigabytes", json!(1_000_000_000_000_u64))).await.expect(201);
+        let much = format!("/v3/limits/{}", much["limits"][0]["id"].as_str().unwrap());
+        assert_eq!(cloud.get(&much, &demo).await.expect(200)["limit"]["resource_limit"], 1_000_000_000_000_u64);
+        cloud.delete(&much, &admin).await.expect(204);
         post(limit("gigabytes", json!("many"))).await.expect(400);
         post(json!({ "limits": [] })).await.expect(400);
         let neither = json!({ "service_id": service, "resource_name": "gigabytes", "resource_limit": 1 });
