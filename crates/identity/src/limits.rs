@@ -98,7 +98,10 @@ pub(crate) struct UpdateLimit {
 fn checked(name: &str, number: i64, description: Option<&str>) -> Result<()> {
     hanse_core::check_name("resource_name", name)?;
     if !RANGE.contains(&number) {
-        return Err(Error::bad_request(format!("A limit is a whole number from -1 (none) to {}.", RANGE.end())));
+        return Err(Error::bad_request(format!(
+            "A limit is a whole number from -1 (none) to {}.",
+            RANGE.end()
+        )));
     }
     check_text("description", description.unwrap_or_default(), 4096)
 }

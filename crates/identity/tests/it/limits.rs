@@ -39,7 +39,10 @@ async fn limits_are_of_what_is_registered_and_stand_over_its_default() {
         post(limit("gigabytes", json!(1_u64 << 53))).await.expect(400);
         let much = post(limit("gigabytes", json!(1_000_000_000_000_u64))).await.expect(201);
         let much = format!("/v3/limits/{}", much["limits"][0]["id"].as_str().unwrap());
-        assert_eq!(cloud.get(&much, &demo).await.expect(200)["limit"]["resource_limit"], 1_000_000_000_000_u64);
+        assert_eq!(
+            cloud.get(&much, &demo).await.expect(200)["limit"]["resource_limit"],
+            1_000_000_000_000_u64
+        );
         cloud.delete(&much, &admin).await.expect(204);
         post(limit("gigabytes", json!("many"))).await.expect(400);
         post(json!({ "limits": [] })).await.expect(400);
