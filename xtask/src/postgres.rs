@@ -9,17 +9,23 @@ use anyhow::{Context, Result, bail};
 /// The user that the server runs as: it refuses to run as root.
 const USER: &str = "nobody";
 
+/// What `cargo run` tells this program of its package. Source: The Cargo Book, "Environment variables Cargo sets for crates".
+const OF_THE_PACKAGE: [&str; 2] = ["CARGO_PKG_", "CARGO_MANIFEST_"];
+
 /// Runs a command with `HANSE_TEST_POSTGRES` naming the server, and takes the server down after it.
 /// Unless it is `durable`, the server leaves it to the kernel when to write to the disk.
 pub fn run(command: &[String], durable: bool) -> Result<ExitStatus> {
     let [program, arguments @ ..] = command else { bail!("with-postgres needs a command to run") };
     let server = Server::start(durable)?;
-    let status = Command::new(program)
-        .args(arguments)
-        .env("HANSE_TEST_POSTGRES", server.address())
-        .status()
-        .with_context(|| format!("cannot run {program}"))?;
-    Ok(status)
+    let mut command = Command::new(program);
+    command.args(arguments).env("HANSE_TEST_POSTGRES", server.address());
+    // A cargo that is run would build again whatever asks for the package that it seems to be in.
+    for (name, _) in std::env::vars_os() {
+        if name.to_str().is_some_and(|name| OF_THE_PACKAGE.iter().any(|own| name.starts_with(own))) {
+            command.env_remove(name);
+        }
+    }
+    command.status().with_context(|| format!("cannot run {program}"))
 }
 
 struct Server {
