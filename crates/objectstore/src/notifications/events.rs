@@ -1,6 +1,7 @@
 //! What happened to an object, written down in the transaction in which it happened: there is no change without its event, and no
 //! event without its change.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
@@ -128,6 +129,8 @@ impl ObjectStore {
 /// An event that waits to be sent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
+    /// Which one of the bucket's it is for the webhook.
+    turn: u64,
     /// Such as `ObjectCreated:Put`.
     name: String,
     /// Microseconds since 1970.
@@ -146,10 +149,12 @@ pub struct Event {
 }
 
 /// The events of a bucket, but for themselves.
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Queue {
     /// The number of the last one. They are in the order of the changes, which is what `sequencer` tells.
     last: u64,
+    /// How many there have been for each webhook, by its name.
+    told: BTreeMap<String, u64>,
 }
 
 /// Tells that an object is there, or has other tags.
@@ -209,13 +214,17 @@ fn tell(
     };
     let waiting = keys::events(&rule.webhook, &bucket.id);
     let oldest = change.scan_prefix(&waiting)?.next().transpose()?;
-    let oldest = oldest.and_then(|(key, _)| keys::number_of_event(&key));
-    if oldest.is_some_and(|oldest| queue.last.saturating_sub(oldest) + 1 >= origin.shared.waiting_max) {
+    let oldest: Option<Event> = oldest.map(|(_, found)| record::from_json(&found.value)).transpose()?;
+    let told = queue.told.entry(rule.webhook.clone()).or_default();
+    // They go from the oldest on, so that all from there to the last one wait.
+    if oldest.is_some_and(|oldest| told.saturating_sub(oldest.turn) + 1 >= origin.shared.waiting_max) {
         origin.shared.lost.fetch_add(1, Relaxed);
         return Ok(());
     }
     queue.last += 1;
+    *told += 1;
     let event = Event {
+        turn: *told,
         name: name.to_owned(),
         at: now.0,
         rule: rule.id.clone(),

@@ -426,6 +426,28 @@ async fn of_too_many_events_the_newest_are_lost_and_counted() {
 }
 
 #[tokio::test]
+async fn what_another_webhook_is_told_takes_no_room() {
+    let (down, up) = (Receiver::start().await, Receiver::start().await);
+    let cloud = Cloud::with_webhooks(vec![down.webhook("down"), up.webhook("up")]).await;
+    down.status.store(503, Relaxed);
+    let client = cloud.member("bucket").await;
+    let topics = [
+        topic("down", &["ObjectCreated:*"], &filter("prefix", "a")),
+        topic("up", &["ObjectCreated:*"], &filter("prefix", "b")),
+    ];
+    configure(&client, &topics.concat()).await.expect(200);
+    client.put("/bucket/a1", b"").await.expect(200);
+    for number in 0..2 * WAITING {
+        client.put(&format!("/bucket/b{number:02}"), b"").await.expect(200);
+        // So that none of these is one too many itself.
+        up.told_until(&format!("b{number:02}")).await;
+    }
+    client.put("/bucket/a2", b"").await.expect(200);
+    down.status.store(200, Relaxed);
+    assert!(down.told_until("a2").await.contains(&"a1".to_owned()));
+}
+
+#[tokio::test]
 async fn a_server_of_https_is_known_by_its_authority() {
     let cx = Cx::system();
     let place = tempfile::tempdir().unwrap();
