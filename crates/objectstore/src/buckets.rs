@@ -8,7 +8,7 @@ use s3s::{S3ErrorCode, S3Request, S3Response, S3Result};
 use crate::access::{Decided, no_such_bucket};
 use crate::conditions::time;
 use crate::fault::{self, error};
-use crate::record::{self, Bucket, BucketLock, Versioning};
+use crate::record::{self, Bucket, BucketLock, Head, Versioning};
 use crate::{ObjectStore, keys, notifications, quotas};
 
 /// Names that the listener needs for itself: paths of Swift begin with them.
@@ -151,9 +151,16 @@ impl ObjectStore {
 
     pub(crate) async fn remove(&self, decided: Decided) -> S3Result<S3Response<dto::DeleteBucketOutput>> {
         let bucket = decided.bucket()?.clone();
-        // What nobody sees any more does not keep a bucket.
-        self.end_due().await.map_err(|error| fault::of(&error))?;
         let rooms = [keys::objects(&bucket.id), keys::all_versions(&bucket.id)];
+        let begins_ended = || -> Result<bool> {
+            let first = self.0.store.view()?.scan_prefix(&keys::objects(&bucket.id))?.next().transpose()?;
+            let Some((_, first)) = first else { return Ok(false) };
+            Ok(Head::decode(&first.value)?.0.has_ended(decided.asker.cx.now()))
+        };
+        // What nobody sees any more does not keep a bucket. That is looked for in all of them, so only where it is there.
+        if begins_ended().map_err(|error| fault::of(&error))? {
+            self.end_due().await.map_err(|error| fault::of(&error))?;
+        }
         let view = self.0.store.view().map_err(|error| fault::of(&error))?;
         let not_empty = || error(S3ErrorCode::BucketNotEmpty, "The bucket you tried to delete is not empty");
         for room in &rooms {
