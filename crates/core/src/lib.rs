@@ -17,6 +17,13 @@ pub use page::{Cursor, Direction, Page};
 pub use secret::Secret;
 pub use uuid::Uuid;
 
+/// Bytes as text: two small hexadecimal digits for each.
+pub fn hex(bytes: impl AsRef<[u8]>) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digit = |value: u8| char::from(DIGITS[usize::from(value & 15)]);
+    bytes.as_ref().iter().flat_map(|byte| [digit(byte >> 4), digit(*byte)]).collect()
+}
+
 /// The longest name that any of the APIs takes, in characters (OpenStack's common limit).
 pub const NAME_MAX: usize = 255;
 

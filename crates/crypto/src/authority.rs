@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use hanse_core::{Context, Cx, Error, Result, Secret, Timestamp};
+use hanse_core::{Context, Cx, Error, Result, Secret, Timestamp, hex};
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
     KeyPair, KeyUsagePurpose, PublicKeyData, SerialNumber,
@@ -240,7 +240,7 @@ impl std::fmt::Debug for CertificateAuthority {
 fn authority_params(cx: &Cx, key: &KeyPair) -> Result<CertificateParams> {
     let not_before = cx.now().seconds().saturating_sub(seconds(BACKDATED));
     let fingerprint = Sha256::digest(key.subject_public_key_info());
-    let short: String = fingerprint.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    let short = hex(&fingerprint[..8]);
     let mut params = CertificateParams::default();
     params.not_before = moment(not_before)?;
     params.not_after = moment(not_before.saturating_add(seconds(CA_LIFE)))?;

@@ -5,9 +5,9 @@ use std::path::Path;
 
 use aes_gcm::aead::{Aead, KeyInit, Payload};
 use aes_gcm::{Aes256Gcm, Key, Nonce};
-use hanse_core::{Cx, Error, Result, Secret};
+use hanse_core::{Cx, Error, Result, Secret, hex};
 use hkdf::Hkdf;
-use hkdf::hmac::{Hmac, Mac};
+use hkdf::hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 
 use crate::secret_file;
@@ -32,7 +32,7 @@ pub struct KeyId([u8; KEY_ID]);
 
 impl fmt::Display for KeyId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        f.write_str(&hex(self.0))
     }
 }
 
@@ -115,7 +115,7 @@ impl MasterKey {
     /// As for [`MasterKey::subkey`].
     pub fn keyed_hash(&self, purpose: &str, data: &[u8]) -> Result<Secret<[u8; 32]>> {
         let key = derive::<KEY>(&self.root, "hash", purpose)?;
-        let mut mac = <Hmac<Sha256> as Mac>::new_from_slice(key.expose())
+        let mut mac = Hmac::<Sha256>::new_from_slice(key.expose())
             .map_err(|_| Error::internal("HMAC refuses a key of 32 bytes"))?;
         mac.update(data);
         Ok(Secret::new(mac.finalize().into_bytes().into()))

@@ -8,7 +8,7 @@ use std::fmt::Write;
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
-use hanse_core::{Error, Result, Secret, Timestamp};
+use hanse_core::{Error, Result, Secret, Timestamp, hex};
 use ring::hmac;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
@@ -264,10 +264,6 @@ fn percent_encode(text: &str, into: &mut String) {
             _ => drop(write!(into, "%{byte:02X}")),
         }
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// In constant time.

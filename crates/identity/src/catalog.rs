@@ -12,7 +12,7 @@ pub(crate) use filters::{Given, add, check, endpoints_of_project, list, projects
 pub(crate) use groups::{EndpointGroup, endpoints_of_group};
 pub(crate) use tokens::Listing;
 
-use hanse_core::{Error, Timestamp};
+use hanse_core::{Error, Timestamp, hex};
 use hanse_web::CatalogEntry;
 use sha2::{Digest, Sha256};
 
@@ -62,7 +62,7 @@ pub(crate) struct BuiltIn {
 /// A stable id for what has a name only.
 fn id(parts: &[&str]) -> String {
     let digest = Sha256::digest(parts.join("\n").as_bytes());
-    digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+    hex(&digest[..16])
 }
 
 impl BuiltIn {

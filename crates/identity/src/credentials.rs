@@ -1,6 +1,6 @@
 //! Credentials that users keep here: EC2 keys, TOTP seeds and whatever else. Their content is sealed at rest.
 
-use hanse_core::{Cx, Error, Page, Result, Secret};
+use hanse_core::{Cx, Error, Page, Result, Secret, hex};
 use hanse_crypto::TotpKey;
 use hanse_policy::{Caller, Grant, Target};
 use hanse_web::Params;
@@ -77,7 +77,7 @@ fn purpose(id: &str) -> String {
 /// By what an EC2 credential is found, and its tokens hang on: they end when the access key changes. It is also the id
 /// that the credential got when it was made.
 pub(crate) fn access_hash(access: &str) -> String {
-    Sha256::digest(access.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(Sha256::digest(access.as_bytes()))
 }
 
 pub(crate) fn open(identity: &Identity, credential: Credential) -> Result<Opened> {

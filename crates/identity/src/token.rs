@@ -6,7 +6,7 @@ mod claims;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use hanse_core::Timestamp;
+use hanse_core::{Timestamp, hex};
 
 use crate::model::Site;
 
@@ -224,10 +224,6 @@ fn unhex<const N: usize>(id: &str) -> Option<[u8; N]> {
         *byte = value(pair[0])? << 4 | value(pair[1])?;
     }
     Some(bytes)
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 pub(crate) struct Reader<'a>(&'a [u8]);

@@ -3,7 +3,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use hanse_core::Result;
+use hanse_core::{Result, hex};
 use hanse_logstore::Change;
 use md5::{Digest as _, Md5};
 use s3s::dto;
@@ -14,7 +14,6 @@ use crate::buckets::delete_parts;
 use crate::conditions::Conditions;
 use crate::encryption::show_encryption;
 use crate::fault::error;
-use crate::intake::hex;
 use crate::multipart::{is_id, no_such_upload, upload_of};
 use crate::notifications::{Cause, Origin};
 use crate::objects::{Put, checksum_type, etag, put, show_checksum};

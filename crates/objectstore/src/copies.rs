@@ -111,8 +111,8 @@ impl ObjectStore {
         };
         let (now, origin, key) = (decided.asker.cx.now(), self.origin(&decided, Cause::Copy), input.key);
         let proof = under.proof(&decided)?;
-        let source_key_now = Under::of(None, source_customer.clone());
-        let from_key = self.wrapping(&decided, &source.project_id, &source_key_now).await?;
+        let source_under = Under::of(None, source_customer.clone());
+        let from_key = self.wrapping(&decided, &source.project_id, &source_under).await?;
         let to_key = self.wrapping(&decided, &decided.project_id, &under).await?;
         let (cx, store, asker) = (decided.asker.cx.clone(), self.clone(), decided.asker.clone());
         let managed = under.managed().cloned();

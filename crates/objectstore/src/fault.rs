@@ -44,15 +44,6 @@ pub fn internal(error: &S3Error) -> Error {
     }
 }
 
-/// The text of an element of an answer that tells of an error: its `Code`, its `Message`. Empty if there is none.
-pub fn element(xml: &str, name: &str) -> String {
-    let (start, end) = (format!("<{name}>"), format!("</{name}>"));
-    let text =
-        xml.split_once(&start).and_then(|(_, rest)| rest.split_once(&end)).map_or("", |(text, _)| text);
-    let letters = [("&lt;", "<"), ("&gt;", ">"), ("&quot;", "\""), ("&apos;", "'"), ("&amp;", "&")];
-    letters.iter().fold(text.to_owned(), |text, (escaped, letter)| text.replace(escaped, letter))
-}
-
 pub fn error(code: S3ErrorCode, message: impl Into<String>) -> S3Error {
     S3Error::with_message(code, message.into())
 }

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use futures_util::StreamExt as _;
-use hanse_core::{Cx, Error};
+use hanse_core::{Cx, Error, hex};
 use hanse_logstore::{Staged, Staging, Store};
 use http::StatusCode;
 use md5::{Digest as _, Md5};
@@ -32,10 +32,6 @@ impl Taken {
     pub fn etag(&self) -> String {
         hex(&self.md5)
     }
-}
-
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Encrypts what is pushed into it, frame by frame, into a payload.

@@ -25,6 +25,7 @@ mod lists;
 mod lock;
 mod logging;
 mod look;
+mod markup;
 mod multipart;
 mod notifications;
 mod objects;

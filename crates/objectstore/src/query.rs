@@ -31,19 +31,24 @@ fn decode(text: &str, is_plus_space: bool) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
-/// Text as it stands in a path, or in a query, where a space is a plus. Slashes stay.
-pub fn escape(text: &str, is_plus_space: bool) -> String {
+/// What RFC 3986 calls unreserved, beside letters and digits.
+pub const UNRESERVED: &[u8] = b"-._~";
+
+/// Text of which only letters, digits and these bytes stay as they are.
+pub fn encode(text: &str, kept: &[u8]) -> String {
     let mut out = String::with_capacity(text.len());
     for byte in text.bytes() {
         match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'/' | b'*' => {
-                out.push(char::from(byte))
-            }
-            b' ' if is_plus_space => out.push('+'),
+            _ if byte.is_ascii_alphanumeric() || kept.contains(&byte) => out.push(char::from(byte)),
             _ => out.push_str(&format!("%{byte:02X}")),
         }
     }
     out
+}
+
+/// Text as it stands in a path, or in a query, where a space is a plus. Slashes stay.
+pub fn escape(text: &str, is_plus_space: bool) -> String {
+    if is_plus_space { encode(text, b"-._/* ").replace(' ', "+") } else { encode(text, b"-._/*") }
 }
 
 #[cfg(test)]
@@ -55,6 +60,7 @@ mod tests {
         let text = "a b/c+d%e\u{fc}\"\n";
         assert_eq!(escape(text, true), "a+b/c%2Bd%25e%C3%BC%22%0A");
         assert_eq!(unescape(&escape(text, false)).unwrap(), text);
+        assert_eq!(encode("a/~ü*", UNRESERVED), "a%2F~%C3%BC%2A");
     }
 
     #[test]

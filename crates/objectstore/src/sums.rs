@@ -219,8 +219,7 @@ mod tests {
             sum.update(b"1234");
             sum.update(b"56789");
             let bytes = BASE64.decode(sum.finish()).unwrap();
-            let shown: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-            assert_eq!(shown, hex, "{algorithm:?}");
+            assert_eq!(hanse_core::hex(bytes), hex, "{algorithm:?}");
         }
     }
 

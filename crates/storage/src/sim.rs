@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use hanse_core::{CrashPoints, Error, Result, Uuid};
+use hanse_core::{CrashPoints, Error, Result, Uuid, hex};
 use hanse_node::documents::{Disk, DiskFormat};
 use md5::Md5;
 use sha2::{Digest, Sha512};
@@ -137,8 +137,7 @@ impl Storage for Sim {
         }
         let tail = &content[content.len().saturating_sub(inspect::TAIL_BYTES)..];
         let virtual_size_bytes = inspect::check_image(declared, head, tail, size_bytes)?;
-        let (md5, sha512) =
-            (format!("{:x}", Md5::digest(&content)), format!("{:x}", Sha512::digest(&content)));
+        let (md5, sha512) = (hex(Md5::digest(&content)), hex(Sha512::digest(&content)));
         let image = StoredImage { id, format: declared, size_bytes, virtual_size_bytes, md5, sha512 };
         let kept = (image.clone(), Bytes::from(content));
         if let Some(journal) = self.journal.clone() {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use hanse_core::{Cx, Error, Result};
+use hanse_core::{Cx, Error, Result, hex};
 use sha2::{Digest, Sha256};
 use sqlx::AssertSqlSafe;
 
@@ -114,7 +114,7 @@ async fn apply(tx: &mut Tx<'_>, cx: &Cx, service: &str, step: &Migration) -> Res
 }
 
 fn checksum(step: &Migration) -> String {
-    Sha256::digest(step.sql.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(Sha256::digest(step.sql.as_bytes()))
 }
 
 /// A consistent copy beside the file, named by the time it was taken.

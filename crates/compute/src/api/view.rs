@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use hanse_core::{Cx, Microversion, Result, Uuid};
+use hanse_core::{Cx, Microversion, Result, Uuid, hex};
 use hanse_web::Call;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
@@ -170,5 +170,5 @@ pub fn security_groups(ports: &[ServerPort]) -> Vec<String> {
 fn host_id(server: &Server) -> String {
     let Some(node) = &server.node else { return String::new() };
     let digest = Sha256::digest(format!("{}{node}", server.project_id).as_bytes());
-    digest.iter().take(28).map(|byte| format!("{byte:02x}")).collect()
+    hex(&digest[..28])
 }

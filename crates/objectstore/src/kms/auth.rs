@@ -1,5 +1,6 @@
 //! Who asks the key manager. Source: AWS documentation, "AWS Signature Version 4 for API requests".
 
+use hanse_core::hex;
 use std::time::Duration;
 
 use hanse_crypto::Ec2Credentials;
@@ -9,7 +10,6 @@ use sha2::{Digest as _, Sha256};
 use super::{Done, Refused};
 use crate::ObjectStore;
 use crate::access::Asker;
-use crate::intake::hex;
 
 /// How far a client's clock may be from ours.
 const SKEW: Duration = Duration::from_secs(15 * 60);

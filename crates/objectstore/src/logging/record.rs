@@ -19,7 +19,7 @@ use time::OffsetDateTime;
 use super::{Logging, Noted};
 use crate::record::Bucket;
 use crate::website::ERROR_CODE;
-use crate::{ObjectStore, fault, query};
+use crate::{ObjectStore, markup, query};
 
 /// Of what clients say in headers, and of addresses, in bytes; the rest is left out.
 const TEXT_MAX: usize = 1024;
@@ -267,7 +267,7 @@ impl ObjectStore {
             Some(code) => code.to_str().unwrap_or_default().to_owned(),
             None if is_error => {
                 let text = answer.body().bytes().unwrap_or_default();
-                fault::element(&String::from_utf8_lossy(&text), "Code")
+                markup::element(&String::from_utf8_lossy(&text), "Code")
             }
             None => String::new(),
         };

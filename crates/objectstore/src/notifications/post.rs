@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use hanse_core::{Context, Cx, Error, Result, Secret};
+use hanse_core::{Context, Cx, Error, Result, Secret, hex};
 use http::header::{self, HeaderValue};
 use http::{Request, StatusCode};
 use http_body_util::{BodyExt as _, Full, Limited};
@@ -12,7 +12,6 @@ use hyper::client::conn::http1::SendRequest;
 use ring::hmac;
 use tokio::time::timeout;
 
-use crate::intake::hex;
 use crate::outbound::{Place, Server};
 
 /// For an answer from the first byte to the last, with the connection that it takes.

@@ -3,9 +3,7 @@
 //! Requests are signed as those of S3 are (AWS, "Signature Version 4"), with keys of a user of radosgw who has the capability
 //! `users=*`.
 
-use std::fmt::Write;
-
-use hanse_core::{Context, Cx, Error, Result, Secret};
+use hanse_core::{Context, Cx, Error, Result, Secret, hex};
 use http::{Method, Request, StatusCode};
 use http_body_util::Full;
 use serde::Deserialize;
@@ -14,6 +12,7 @@ use sha2::{Digest, Sha256};
 
 use super::fetch::{Answer, Fetcher};
 use crate::ports::Quota;
+use crate::query::{UNRESERVED, encode};
 
 /// radosgw takes any region.
 const REGION: &str = "us-east-1";
@@ -138,23 +137,6 @@ struct Listed {
     marker: String,
 }
 
-fn percent_encoded(text: &str) -> String {
-    let mut encoded = String::new();
-    for byte in text.bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
-                encoded.push(char::from(byte))
-            }
-            _ => _ = write!(encoded, "%{byte:02X}"),
-        }
-    }
-    encoded
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 impl Admin {
     /// # Errors
     /// 400 if the settings make no sense.
@@ -275,8 +257,9 @@ impl Admin {
     }
 
     async fn ask(&self, method: Method, query: &[(&str, &str)]) -> Result<Answer> {
+        let encoded = |text: &str| encode(text, UNRESERVED);
         let mut pairs: Vec<(String, String)> =
-            query.iter().map(|(name, value)| (percent_encoded(name), percent_encoded(value))).collect();
+            query.iter().map(|(name, value)| (encoded(name), encoded(value))).collect();
         // By the name, of which `quota=` and `quota-type=` would be the other way round.
         pairs.sort_unstable();
         let pairs: Vec<String> = pairs.iter().map(|(name, value)| format!("{name}={value}")).collect();

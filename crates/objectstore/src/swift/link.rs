@@ -17,6 +17,8 @@ use crate::query;
 use crate::record::{Bucket, Link, Manifest};
 use crate::verbs::GET_OBJECT;
 
+/// What a path keeps as it is, beside letters and digits.
+const PATH: &[u8] = b"-._~/";
 /// Links one after the other. Source: OpenStack Swift, `symloop_max`.
 pub const LINKS_MAX: usize = 2;
 
@@ -28,26 +30,17 @@ impl Link {
 
     /// The path as headers have it.
     pub fn encoded(&self) -> String {
-        escape(&self.path())
+        query::encode(&self.path(), PATH)
     }
 
     /// Shows where a link leads.
     pub fn show(&self, headers: &mut HeaderMap) {
-        set(headers, "x-symlink-target", escape(&format!("{}/{}", self.container, self.object)));
+        set(headers, "x-symlink-target", query::encode(&format!("{}/{}", self.container, self.object), PATH));
         set(headers, "x-symlink-target-account", format!("{RESELLER}{}", self.account));
         if let Some(etag) = &self.etag {
             set(headers, "x-symlink-target-etag", etag);
         }
     }
-}
-
-fn escape(text: &str) -> String {
-    text.bytes()
-        .map(|byte| match byte {
-            byte if byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte) => char::from(byte).to_string(),
-            byte => format!("%{byte:02X}"),
-        })
-        .collect()
 }
 
 /// An object with where it lies and who may read it there.

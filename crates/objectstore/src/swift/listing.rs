@@ -5,7 +5,8 @@ use s3s::HttpResponse;
 use serde_json::{Value, json};
 
 use super::Call;
-use super::reply::{Done, escape, json as json_reply, refused, reply, set};
+use super::reply::{Done, json as json_reply, refused, reply, set};
+use crate::markup::escape;
 
 /// The most lines of a list. Source: OpenStack Object Storage API Reference, "Large lists".
 pub const PAGE: usize = 10_000;

@@ -2,7 +2,7 @@
 //!
 //! Source: OpenStack Object Storage API Reference, "Large objects".
 
-use hanse_core::{Result, Timestamp};
+use hanse_core::{Result, Timestamp, hex};
 use hanse_logstore::{PayloadId, Record, View};
 use http::StatusCode;
 use md5::{Digest as _, Md5};
@@ -11,7 +11,6 @@ use super::auth::Session;
 use super::reply::{Done, Refused, refused};
 use super::split_names;
 use crate::encryption::check_plain;
-use crate::intake::hex;
 use crate::objects::Found;
 use crate::record::{Head, Manifest, Object, Piece};
 use crate::verbs::GET_OBJECT;

@@ -37,7 +37,6 @@ use crate::buckets::{RESERVED, check_name};
 use crate::{ObjectStore, query};
 
 use auth::Session;
-pub use reply::escape;
 use reply::{Done, Refused, refused};
 
 /// Of the path and the query together, in bytes.

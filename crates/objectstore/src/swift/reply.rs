@@ -6,6 +6,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use s3s::{Body, HttpResponse, S3Error, S3ErrorCode};
 
 use crate::conditions::time;
+use crate::markup::escape;
 use crate::{fault, quotas};
 
 /// What an operation comes to.
@@ -143,23 +144,6 @@ pub fn empty(status: StatusCode, headers: HeaderMap) -> HttpResponse {
     let mut answer = reply(status, headers, Bytes::new());
     set(answer.headers_mut(), "content-type", "text/html; charset=UTF-8");
     answer
-}
-
-/// As HTML and XML want it.
-pub fn escape(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for letter in text.chars() {
-        match letter {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            // XML has no other letters below the space.
-            letter if letter < ' ' && !['\t', '\n', '\r'].contains(&letter) => out.push('\u{fffd}'),
-            letter => out.push(letter),
-        }
-    }
-    out
 }
 
 /// Seconds with five digits behind the point.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use hanse_core::Result;
+use hanse_core::{Result, hex};
 use hanse_logstore::{Change, PayloadId, Staged};
 use http::{HeaderMap, StatusCode};
 use md5::{Digest as _, Md5};
@@ -26,7 +26,7 @@ use super::{bulk, check_length, gather, meta, split_names};
 use crate::access::Decided;
 use crate::conditions::Conditions;
 use crate::encryption::{Under, check_plain};
-use crate::intake::{PUT_MAX, Sealer, hex};
+use crate::intake::{PUT_MAX, Sealer};
 use crate::look::Look;
 use crate::notifications::{Cause, Origin};
 use crate::objects::{Put, check_meta, put};

@@ -14,8 +14,8 @@ use crate::ObjectStore;
 use crate::access::{Tls, no_such_bucket};
 use crate::buckets::check_name;
 use crate::fault;
+use crate::markup::{self, escape};
 use crate::query;
-use crate::swift::escape;
 
 /// What of a browser's request the object is asked for with; `Referer` and `User-Agent` are for policies.
 const ASKED_WITH: [HeaderName; 7] = [
@@ -71,8 +71,8 @@ impl Wrong {
         let text = String::from_utf8_lossy(&text);
         Wrong {
             status: answer.status(),
-            code: fault::element(&text, "Code"),
-            message: fault::element(&text, "Message"),
+            code: markup::element(&text, "Code"),
+            message: markup::element(&text, "Message"),
         }
     }
 }

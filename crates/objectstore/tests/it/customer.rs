@@ -2,6 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use hanse_core::hex;
 use md5::{Digest as _, Md5};
 
 use crate::client::{Client, Request};
@@ -43,7 +44,7 @@ async fn who_has_the_key_reads_and_nobody_else_does() {
         let put = client.send(with(Request::new("PUT", "/sse/key"), 1).body(&body)).await.expect(200);
         assert_eq!(put.header("x-amz-server-side-encryption-customer-algorithm"), "AES256");
         assert_eq!(put.header("x-amz-server-side-encryption"), "");
-        let md5: String = Md5::digest(&body).iter().map(|byte| format!("{byte:02x}")).collect();
+        let md5 = hex(Md5::digest(&body));
         assert!(!put.header("etag").contains(&md5), "lists show it to everybody");
         assert!(read(&client, "/sse/key", 1).await == body);
         for (method, target) in [("GET", "/sse/key"), ("HEAD", "/sse/key"), ("GET", "/sse/key?attributes")] {

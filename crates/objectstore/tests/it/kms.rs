@@ -1,5 +1,6 @@
 //! Keys that a project manages, and objects that are encrypted under them.
 
+use hanse_core::hex;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -131,7 +132,7 @@ async fn an_object_lives_and_dies_with_its_key() {
     let arn = format!("arn:aws:kms:regionone:mine:key/{id}");
     assert_eq!(put.header("x-amz-server-side-encryption"), "aws:kms");
     assert_eq!(put.header("x-amz-server-side-encryption-aws-kms-key-id"), arn);
-    let md5: String = Md5::digest(&body).iter().map(|byte| format!("{byte:02x}")).collect();
+    let md5 = hex(Md5::digest(&body));
     assert!(!put.header("etag").contains(&md5), "lists show it to everybody");
     let got = client.get("/kms/key").await.expect(200);
     assert_eq!(got.header("x-amz-server-side-encryption-aws-kms-key-id"), arn);

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use hanse_core::{CrashPoints, Cx, ManualClock, Result, Secret};
+use hanse_core::{CrashPoints, Cx, ManualClock, Result, Secret, hex};
 use hanse_objectstore::ports::{Limits, Project, Projects, Quota};
 use hanse_objectstore::radosgw::{self, Accounts, Admin, Settings};
 use hanse_testkit::{context, databases};
@@ -45,10 +45,6 @@ fn user(name: &str, kind: &str) -> Value {
         "user_quota": { "enabled": false, "max_size": -1, "max_objects": -1 },
         "stats": { "size": 0, "num_objects": 0 },
     })
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Whether the request is signed as the documentation of the signature says, over the query in the order of its names.

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use hanse_core::{Context, Error, Kind, Result, Uuid};
+use hanse_core::{Context, Error, Kind, Result, Uuid, hex};
 use hanse_node::documents::DiskFormat;
 use md5::{Digest, Md5};
 use sha2::Sha512;
@@ -80,7 +80,7 @@ async fn receive(store: &Store, mut upload: Upload, partial: Partial, mut file: 
         while let Some(chunk) = for_md5.blocking_recv() {
             md5.update(&chunk);
         }
-        format!("{:x}", md5.finalize())
+        hex(md5.finalize())
     });
     let writing = tokio::task::spawn_blocking(move || {
         let mut sha512 = Sha512::new();
@@ -88,7 +88,7 @@ async fn receive(store: &Store, mut upload: Upload, partial: Partial, mut file: 
             file.write_all(&chunk).at("cannot write", partial.path())?;
             sha512.update(&chunk);
         }
-        Ok((partial, file, format!("{:x}", sha512.finalize())))
+        Ok((partial, file, hex(sha512.finalize())))
     });
     let read = async {
         let (mut head, mut size) = (Bytes::new(), 0u64);

@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use hanse_core::{Cx, Secret};
+use hanse_core::{Cx, Secret, hex};
 use hanse_crypto::sign_version_4;
 use ring::digest;
 
@@ -60,7 +60,7 @@ pub struct Connection<'t> {
 }
 
 fn sha256(bytes: &[u8]) -> String {
-    digest::digest(&digest::SHA256, bytes).as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(digest::digest(&digest::SHA256, bytes))
 }
 
 impl<'t> Connection<'t> {
