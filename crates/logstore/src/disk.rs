@@ -50,6 +50,10 @@ pub trait DiskFile: Send + Sync + Debug {
     fn allocate(&self, size: u64) -> io::Result<()>;
     /// Fills the buffer or fails.
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()>;
+    /// Fills the buffer if that needs no waiting for the disk, and tells whether it did.
+    fn read_now(&self, offset: u64, buffer: &mut [u8]) -> io::Result<bool> {
+        self.read_at(offset, buffer).map(|()| true)
+    }
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()>;
     /// Begins to bring a part to the disk, so that there is less to wait for in [`DiskFile::sync`]. Promises nothing.
     fn hurry(&self, _offset: u64, _len: u64) -> io::Result<()> {
@@ -144,6 +148,15 @@ impl DiskFile for RealFile {
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
         self.0.read_exact_at(buffer, offset)
+    }
+
+    fn read_now(&self, offset: u64, buffer: &mut [u8]) -> io::Result<bool> {
+        let Ok(offset) = libc::off64_t::try_from(offset) else { return Ok(false) };
+        let part = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
+        // SAFETY: the descriptor is that of an open file, and `part` is all of `buffer`, which nobody else has meanwhile.
+        let read = unsafe { libc::preadv2(self.0.as_raw_fd(), &raw const part, 1, offset, libc::RWF_NOWAIT) };
+        // Not every file system can, and a part is as good as nothing: it is read again.
+        Ok(usize::try_from(read).is_ok_and(|read| read == buffer.len()))
     }
 
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use hanse_core::Result;
 
+use crate::buffers::Buffer;
 use crate::disk::{Access, Disk, DiskFile};
 use crate::payload::{block_crc, blocks};
 use crate::wire::{Put, Reader};
@@ -130,10 +131,10 @@ impl Extent {
     }
 
     /// The sound bytes of whole blocks from `first` on, `count` of them or up to the end.
-    pub(crate) fn read(&self, first: u64, count: u64) -> Result<Vec<u8>> {
+    pub(crate) fn read(&self, first: u64, count: u64) -> Result<Buffer> {
         let start = first * BLOCK as u64;
         let end = ((first + count) * BLOCK as u64).min(self.len);
-        let mut bytes = vec![0; end.saturating_sub(start) as usize];
+        let mut bytes = Buffer::of(end.saturating_sub(start) as usize);
         let mut sums = vec![0; 4 * bytes.len().div_ceil(BLOCK)];
         self.file.read_at(start, &mut bytes).map_err(|error| self.unreadable(&error))?;
         self.file.read_at(self.len + 4 * first, &mut sums).map_err(|error| self.unreadable(&error))?;

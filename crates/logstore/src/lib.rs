@@ -5,6 +5,7 @@
 //! formats and for what is promised.
 
 mod backup;
+mod buffers;
 mod change;
 mod check;
 mod compact;
@@ -32,6 +33,7 @@ use std::time::Duration;
 use hanse_core::Error;
 
 pub use backup::{Copied, restore};
+pub use buffers::Buffer;
 pub use change::{Change, Records};
 pub use check::{Repair, Report, check};
 pub use disk::{Access, Disk, DiskFile, Real, Sim, Space};

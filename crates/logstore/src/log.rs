@@ -62,6 +62,11 @@ impl Segments {
         Ok(file)
     }
 
+    /// The file of a segment, if it is open already.
+    pub(crate) fn opened(&self, segment: u64) -> Option<Arc<dyn DiskFile>> {
+        lock(&self.open).get(&segment).cloned()
+    }
+
     /// Makes a segment, with all its blocks written if `filled` (a sync is faster when it has no blocks to allot), and
     /// the beginning of it in any case.
     pub(crate) fn create(&self, segment: u64, bytes: u64, filled: bool) -> Result<Arc<dyn DiskFile>> {

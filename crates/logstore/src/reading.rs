@@ -11,58 +11,117 @@ use futures_util::stream::{self, BoxStream};
 use hanse_core::{Context as _, Error, Result};
 use tokio::task::JoinHandle;
 
+use crate::buffers::{Buffer, LENGTH};
 use crate::disk::DiskFile;
 use crate::extent::Extent;
 use crate::frame::is_sound;
 use crate::index::{Home, Payload};
-use crate::staging::blocking;
 use crate::store::Core;
 use crate::view::Pin;
 use crate::{BLOCK, PayloadId, damaged};
 
 /// How many blocks are read at once.
-const BLOCKS_AT_ONCE: u64 = 4;
+pub(crate) const BLOCKS_AT_ONCE: u64 = (LENGTH / BLOCK) as u64;
 
-/// The bytes of a part of a payload, as a stream of pieces of at most 256 KiB. Each is checked before it is given out;
-/// the stream ends with the first error.
-pub struct Reading(BoxStream<'static, Result<Bytes>>);
+/// The bytes of a part of a payload, as a stream of pieces of at most 256 KiB, or of what was made of them. Each is checked
+/// before it is given out; the stream ends with the first error. While one is used, the next is read.
+pub struct Reading<T = Bytes>(BoxStream<'static, Result<T>>);
 
-impl Stream for Reading {
-    type Item = Result<Bytes>;
+impl<T> Stream for Reading<T> {
+    type Item = Result<T>;
 
     fn poll_next(mut self: Pinned<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         self.0.as_mut().poll_next(cx)
     }
 }
 
-enum State {
-    Closed(Arc<Core>, Payload, Option<Arc<Pin>>),
-    Open(Arc<Extent>, JoinHandle<Result<Vec<u8>>>),
-    Done,
+/// Reads one piece after the other, and works on it.
+struct Reader<W> {
+    core: Arc<Core>,
+    id: PayloadId,
+    payload: Payload,
+    /// As long as the payload may be moved or removed meanwhile: not any more when its file is open.
+    pin: Option<Arc<Pin>>,
+    extent: Option<Extent>,
+    rest: Range<u64>,
+    work: W,
 }
 
-/// The blocks that are read in one go from a place on, and where they end.
-fn next_blocks(rest: &Range<u64>) -> (u64, u64, u64) {
-    let first = rest.start / BLOCK as u64;
-    let end = rest.end.min((first + BLOCKS_AT_ONCE) * BLOCK as u64);
-    (first, end.div_ceil(BLOCK as u64) - first, end)
+/// What comes next.
+enum Next<T, W> {
+    Begin(Reader<W>),
+    Running(JoinHandle<(Reader<W>, Result<T>)>),
+    End,
 }
 
-/// Begins to read the next blocks.
-fn begin(extent: &Arc<Extent>, rest: &Range<u64>) -> JoinHandle<Result<Vec<u8>>> {
-    let (first, count, _) = next_blocks(rest);
-    let extent = extent.clone();
-    tokio::task::spawn_blocking(move || extent.read(first, count))
+impl<T: Send + 'static, W: FnMut(Buffer) -> Result<T> + Send + 'static> Reader<W> {
+    fn start(mut self) -> JoinHandle<(Reader<W>, Result<T>)> {
+        tokio::task::spawn_blocking(move || {
+            let item = self.next();
+            (self, item)
+        })
+    }
+
+    /// The next piece; takes as long as the disk does.
+    fn next(&mut self) -> Result<T> {
+        let buffer = match &self.payload.home {
+            Home::Extent => self.next_of_extent()?,
+            _ => {
+                let file = self.core.segments.file(self.payload.segment)?;
+                let whole = read_inline(file.as_ref(), &self.payload, self.id)?;
+                self.part_of(whole)
+            }
+        };
+        (self.work)(buffer)
+    }
+
+    /// The only piece, if it lies in the log and is sound in memory. Whatever else there is to say of it, [`Reader::next`] does.
+    fn at_once(&mut self) -> Option<Result<T>> {
+        let Home::Inline { offset, crcs } = &self.payload.home else { return None };
+        let file = self.core.segments.opened(self.payload.segment)?;
+        let mut whole = Buffer::of(self.payload.len as usize);
+        let is_there =
+            matches!(file.read_now(*offset, &mut whole), Ok(true)) && is_sound(self.id, &whole, crcs);
+        let buffer = if is_there { self.part_of(whole) } else { return None };
+        Some((self.work)(buffer))
+    }
+
+    /// What is wanted of a payload that was read whole.
+    fn part_of(&mut self, mut whole: Buffer) -> Buffer {
+        whole.narrow(self.rest.start as usize..self.rest.end as usize);
+        self.rest.start = self.rest.end;
+        whole
+    }
+
+    fn next_of_extent(&mut self) -> Result<Buffer> {
+        let extent = match &self.extent {
+            Some(extent) => extent,
+            None => {
+                let opened = self.core.extents.open(self.id, self.payload.len)?;
+                self.pin = None;
+                self.extent.insert(opened)
+            }
+        };
+        let first = self.rest.start / BLOCK as u64;
+        let end = self.rest.end.min((first + BLOCKS_AT_ONCE) * BLOCK as u64);
+        let mut buffer = extent.read(first, end.div_ceil(BLOCK as u64) - first)?;
+        let start = first * BLOCK as u64;
+        buffer.narrow((self.rest.start - start) as usize..(end - start) as usize);
+        self.rest.start = end;
+        Ok(buffer)
+    }
 }
 
-impl Reading {
+impl<T: Send + 'static> Reading<T> {
+    /// `work` is done on a thread that may take its time, on one piece after the other.
     pub(crate) fn new(
         core: Arc<Core>,
         found: Result<Option<Payload>>,
         id: PayloadId,
         range: Range<u64>,
         pin: Option<Arc<Pin>>,
-    ) -> Reading {
+        work: impl FnMut(Buffer) -> Result<T> + Send + 'static,
+    ) -> Reading<T> {
         let payload = match check(found, id, &range) {
             Ok(payload) => payload,
             Err(error) => return Reading(Box::pin(stream::once(async { Err(error) }))),
@@ -70,60 +129,22 @@ impl Reading {
         if range.is_empty() {
             return Reading(Box::pin(stream::empty()));
         }
-        let start = (State::Closed(core, payload, pin), range);
-        Reading(Box::pin(stream::unfold(start, move |(state, rest)| async move {
-            let (state, rest, item) = step(id, state, rest).await?;
-            Some((item, (state, rest)))
-        })))
-    }
-}
-
-/// The next piece, and what remains.
-async fn step(id: PayloadId, state: State, rest: Range<u64>) -> Option<(State, Range<u64>, Result<Bytes>)> {
-    if rest.is_empty() {
-        return None;
-    }
-    let (extent, reading) = match state {
-        State::Done => return None,
-        State::Open(extent, reading) => (extent, reading),
-        State::Closed(core, payload, pin) if payload.home == Home::Extent => {
-            let opened = blocking(move || {
-                // An open file needs no pin.
-                let _pin = pin;
-                core.extents.open(id, payload.len)
-            });
-            match opened.await {
-                Ok(extent) => {
-                    let extent = Arc::new(extent);
-                    let reading = begin(&extent, &rest);
-                    (extent, reading)
-                }
-                Err(error) => return Some((State::Done, rest, Err(error))),
-            }
-        }
-        State::Closed(core, payload, pin) => {
-            let piece = inline(core, payload, id, pin).await;
-            let piece = piece.map(|bytes| bytes.slice(rest.start as usize..rest.end as usize));
-            return Some((State::Done, rest, piece));
-        }
-    };
-    let (first, _, end) = next_blocks(&rest);
-    let read = reading.await.context("a disk operation did not end").and_then(|read| read);
-    match read {
-        Ok(bytes) => {
-            let skip = (rest.start - first * BLOCK as u64) as usize;
-            let len = (end - rest.start) as usize;
-            let piece = Bytes::from(bytes).slice(skip..skip + len);
-            let rest = end..rest.end;
-            // While this is sent, the next is read.
-            let state = if rest.is_empty() {
-                State::Done
-            } else {
-                State::Open(extent.clone(), begin(&extent, &rest))
+        let reader = Reader { core, id, payload, pin, extent: None, rest: range, work };
+        Reading(Box::pin(stream::unfold(Next::Begin(reader), |next| async {
+            let running = match next {
+                Next::Begin(mut reader) => match reader.at_once() {
+                    Some(item) => return Some((item, Next::End)),
+                    None => reader.start(),
+                },
+                Next::Running(running) => running,
+                Next::End => return None,
             };
-            Some((state, rest, Ok(piece)))
-        }
-        Err(error) => Some((State::Done, rest, Err(error))),
+            Some(match running.await.context("a disk operation did not end") {
+                Ok((reader, Ok(item))) if reader.rest.is_empty() => (Ok(item), Next::End),
+                Ok((reader, Ok(item))) => (Ok(item), Next::Running(reader.start())),
+                Ok((_, Err(error))) | Err(error) => (Err(error), Next::End),
+            })
+        })))
     }
 }
 
@@ -142,57 +163,16 @@ fn check(found: Result<Option<Payload>>, id: PayloadId, range: &Range<u64>) -> R
     Ok(payload)
 }
 
-async fn inline(core: Arc<Core>, payload: Payload, id: PayloadId, pin: Option<Arc<Pin>>) -> Result<Bytes> {
-    let file = core.segments.file(payload.segment);
-    blocking(move || {
-        let _pin = pin;
-        read_inline(file?.as_ref(), &payload, id).map(Bytes::from)
-    })
-    .await
-}
-
 /// The sound bytes of a payload in the log.
-pub(crate) fn read_inline(file: &dyn DiskFile, payload: &Payload, id: PayloadId) -> Result<Vec<u8>> {
+pub(crate) fn read_inline(file: &dyn DiskFile, payload: &Payload, id: PayloadId) -> Result<Buffer> {
     let Home::Inline { offset, crcs } = &payload.home else {
         return Err(Error::internal(format!("payload {id} is not in the log")));
     };
-    let mut bytes = vec![0; payload.len as usize];
+    let mut bytes = Buffer::of(payload.len as usize);
     file.read_at(*offset, &mut bytes)
         .map_err(|error| damaged(format!("payload {id} cannot be read: {error}")))?;
     if !is_sound(id, &bytes, crcs) {
         return Err(damaged(format!("payload {id}")));
     }
     Ok(bytes)
-}
-
-/// What is larger than this is not read in one go.
-const SMALL: u64 = 1 << 20;
-
-pub(crate) async fn small(
-    core: Arc<Core>,
-    found: Result<Option<Payload>>,
-    id: PayloadId,
-    pin: Option<Arc<Pin>>,
-) -> Result<Bytes> {
-    let payload = check(found, id, &(0..0))?;
-    if payload.len > SMALL {
-        return Err(Error::too_large(format!(
-            "payload {id} has {} bytes, too many to read at once",
-            payload.len
-        )));
-    }
-    match payload.home {
-        Home::Extent if payload.len == 0 => Ok(Bytes::new()),
-        Home::Extent => {
-            blocking(move || {
-                let _pin = pin;
-                core.extents
-                    .open(id, payload.len)?
-                    .read(0, payload.len.div_ceil(BLOCK as u64))
-                    .map(Bytes::from)
-            })
-            .await
-        }
-        _ => inline(core, payload, id, pin).await,
-    }
 }

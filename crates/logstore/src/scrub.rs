@@ -13,15 +13,13 @@ use crate::index::{Home, Payload};
 use crate::keeper::Keeper;
 use crate::log::{Found, START, Segments};
 use crate::payload::blocks;
+use crate::reading::{self, BLOCKS_AT_ONCE};
 use crate::store::Core;
 use crate::wire::{Put as _, Reader};
-use crate::{DAMAGED, PayloadId, index_error, lock, reading};
+use crate::{DAMAGED, PayloadId, index_error, lock};
 
 /// When the last scrub ended: so that it comes as often as it should however often the process is started.
 const FILE: &str = "scrubbed";
-
-/// How much of a file is held in memory, in blocks.
-const BLOCKS_AT_ONCE: u64 = 16;
 
 /// By payload, or by place in the log.
 pub(crate) type Damages = BTreeMap<Vec<u8>, String>;

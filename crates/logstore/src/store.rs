@@ -2,14 +2,12 @@
 
 use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use hanse_core::{Context, Cx, Error, Result};
 use tokio::sync::{Semaphore, oneshot};
 
@@ -20,7 +18,6 @@ use crate::index::{SharedIndex, Stats};
 use crate::keeper::{Chore, Chores, Grave};
 use crate::log::Segments;
 use crate::mark::Mark;
-use crate::reading::Reading;
 use crate::recover::{Damage, Lost};
 use crate::view::Pins;
 use crate::writer::{Closure, Frozen, Job, Message};
@@ -280,35 +277,6 @@ impl Store {
     /// A new payload on its way in.
     pub fn stage(&self) -> Staging {
         Staging::new(self.0.core.clone())
-    }
-
-    /// Sound bytes of a payload that some record names now. To read what a [`View`] names, use [`View::read`]: it
-    /// finds the payload even if it was deleted since.
-    ///
-    /// # Errors
-    /// The stream gives 404 if no record names the payload, 400 if it is shorter than the range, and 500 named
-    /// [`crate::DAMAGED`] instead of bytes that are not those that were written.
-    pub fn read(&self, payload: PayloadId, range: Range<u64>) -> Reading {
-        match self.view() {
-            Ok(view) => view.read(payload, range),
-            Err(error) => Reading::new(self.0.core.clone(), Err(error), payload, range, None),
-        }
-    }
-
-    /// A payload of at most 1 MiB in one go.
-    ///
-    /// # Errors
-    /// As [`Store::read`]; 413 if it is larger.
-    pub async fn read_small(&self, payload: PayloadId) -> Result<Bytes> {
-        self.view()?.read_small(payload).await
-    }
-
-    /// How long a payload is.
-    ///
-    /// # Errors
-    /// 404 if no record names it.
-    pub fn payload_len(&self, payload: PayloadId) -> Result<u64> {
-        self.view()?.payload_len(payload)
     }
 
     /// What was found damaged, when the store was opened and by the scrub since.

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::ops::{Bound, Range, RangeBounds};
 use std::sync::{Arc, Mutex};
 
-use bytes::Bytes;
 use hanse_core::Result;
 
+use crate::buffers::Buffer;
 use crate::change::after_prefix;
 use crate::index::{self, Entry, Lookup, Snapshot};
 use crate::reading::Reading;
@@ -57,29 +57,27 @@ impl View {
         self.scan((Bound::Included(prefix), end.as_deref().map_or(Bound::Unbounded, Bound::Excluded)))
     }
 
-    /// Sound bytes of a payload that a record of this view names; see [`crate::Store::read`].
-    pub fn read(&self, payload: PayloadId, range: Range<u64>) -> Reading {
-        Reading::new(
-            self.core.clone(),
-            self.snapshot.payload(payload),
-            payload,
-            range,
-            Some(self.pin.clone()),
-        )
-    }
-
-    /// A payload in one go.
+    /// Sound bytes of a payload that a record of this view names.
     ///
     /// # Errors
-    /// As [`crate::Store::read`]; 413 if it is larger than what lies in the log.
-    pub async fn read_small(&self, payload: PayloadId) -> Result<Bytes> {
-        crate::reading::small(
-            self.core.clone(),
-            self.snapshot.payload(payload),
-            payload,
-            Some(self.pin.clone()),
-        )
-        .await
+    /// The stream gives 404 if no record names the payload, 400 if it is shorter than the range, and 500 named
+    /// [`crate::DAMAGED`] instead of bytes that are not those that were written.
+    pub fn read(&self, payload: PayloadId, range: Range<u64>) -> Reading {
+        self.read_with(payload, range, |bytes| Ok(bytes.into()))
+    }
+
+    /// The same, and lets `work` be done on each piece where it was read: on a thread that may take its time.
+    ///
+    /// # Errors
+    /// As [`View::read`], and those of `work`.
+    pub fn read_with<T: Send + 'static>(
+        &self,
+        payload: PayloadId,
+        range: Range<u64>,
+        work: impl FnMut(Buffer) -> Result<T> + Send + 'static,
+    ) -> Reading<T> {
+        let found = self.snapshot.payload(payload);
+        Reading::new(self.core.clone(), found, payload, range, Some(self.pin.clone()), work)
     }
 
     /// How long a payload is.

@@ -1,5 +1,6 @@
 //! Bytes on their way out: read, checked by the log store, decrypted.
 
+use std::collections::VecDeque;
 use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Mutex;
@@ -9,7 +10,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::stream::{self, BoxStream};
 use futures_util::{Stream, StreamExt as _};
 use hanse_core::{Error, Result};
-use hanse_logstore::{PayloadId, Reading, View};
+use hanse_logstore::{Buffer, PayloadId, Reading, View};
 use s3s::StdError;
 use s3s::dto::StreamingBlob;
 use s3s::stream::{ByteStream, RemainingLength};
@@ -32,7 +33,9 @@ struct Wanted {
 pub struct Opener {
     view: View,
     wanted: std::vec::IntoIter<Wanted>,
-    now: Option<Piecemeal>,
+    now: Option<Reading<Vec<Bytes>>>,
+    /// What was decrypted and not asked for yet.
+    frames: VecDeque<Bytes>,
 }
 
 impl Opener {
@@ -60,7 +63,7 @@ impl Opener {
         if payloads.next().is_some() {
             return Err(mismatch());
         }
-        Ok(Opener { view, wanted: wanted.into_iter(), now: None })
+        Ok(Opener { view, wanted: wanted.into_iter(), now: None, frames: VecDeque::new() })
     }
 
     /// The next bytes, at most a frame of them.
@@ -69,13 +72,17 @@ impl Opener {
     /// Internal, named `StorageDamaged`, if they are not what was written.
     pub async fn next(&mut self) -> Result<Option<Bytes>> {
         loop {
-            if let Some(now) = &mut self.now
-                && let Some(bytes) = now.next().await?
-            {
+            if let Some(bytes) = self.frames.pop_front() {
                 return Ok(Some(bytes));
             }
+            if let Some(now) = &mut self.now
+                && let Some(frames) = now.next().await
+            {
+                self.frames = frames?.into();
+                continue;
+            }
             let Some(wanted) = self.wanted.next() else { return Ok(None) };
-            self.now = Some(Piecemeal::new(&self.view, wanted));
+            self.now = Some(wanted.read(&self.view));
         }
     }
 
@@ -92,75 +99,85 @@ fn mismatch() -> Error {
     Error::internal("an object has other pieces than payloads")
 }
 
-/// The frames of a range of one piece.
-struct Piecemeal {
-    source: Reading,
-    /// What was read and not decrypted yet, and what comes behind it.
-    buffer: BytesMut,
-    rest: BytesMut,
+impl Wanted {
+    /// The frames of the range, decrypted where they are read.
+    fn read(self, view: &View) -> Reading<Vec<Bytes>> {
+        let Wanted { key, size, payload, range } = self;
+        let frame = FRAME as u64;
+        let first = range.start / frame;
+        let end = (range.end.div_ceil(frame) * SEALED).min(sealed_len(size));
+        let mut frames = Frames {
+            key,
+            size,
+            number: first,
+            begun: Vec::new(),
+            skip: (range.start % frame) as usize,
+            left: range.end - range.start,
+        };
+        view.read_with(payload, first * SEALED..end, move |bytes| frames.open(bytes))
+    }
+}
+
+/// Decrypts frames, one after the other, from bytes that do not begin and end where they do.
+struct Frames {
     key: DataKey,
+    /// Of the piece: plaintext bytes.
     size: u64,
-    /// The frame that comes next, and those of the whole piece.
-    frame: u64,
-    frames: u64,
-    /// What of the next frame comes before the range, and what of the range is left.
+    /// The frame that comes next.
+    number: u64,
+    /// What has come of it.
+    begun: Vec<u8>,
+    /// What of it comes before the range, and what of the range is left.
     skip: usize,
     left: u64,
 }
 
-impl Piecemeal {
-    fn new(view: &View, wanted: Wanted) -> Piecemeal {
-        let Wanted { key, size, payload, range } = wanted;
-        let frame = FRAME as u64;
-        let first = range.start / frame;
-        let end = (range.end.div_ceil(frame) * SEALED).min(sealed_len(size));
-        Piecemeal {
-            source: view.read(payload, first * SEALED..end),
-            buffer: BytesMut::new(),
-            rest: BytesMut::new(),
-            key,
-            size,
-            frame: first,
-            frames: size.div_ceil(frame),
-            skip: (range.start % frame) as usize,
-            left: range.end - range.start,
+impl Frames {
+    fn open(&mut self, mut bytes: Buffer) -> Result<Vec<Bytes>> {
+        let mut opened = Vec::with_capacity(bytes.len() / FRAME + 1);
+        let mut at = 0;
+        if !self.begun.is_empty() {
+            at = (self.sealed() - self.begun.len()).min(bytes.len());
+            self.begun.extend_from_slice(bytes.get(..at).unwrap_or_default());
+            if self.begun.len() == self.sealed() {
+                let mut whole = std::mem::take(&mut self.begun);
+                let plain = self.next(&mut whole)?;
+                opened.push(Bytes::from(whole).slice(plain));
+            }
         }
+        // The others are decrypted where they lie.
+        let mut plain = Vec::with_capacity(bytes.len() / FRAME + 1);
+        loop {
+            let end = at + self.sealed();
+            let Some(frame) = bytes.get_mut(at..end).filter(|frame| !frame.is_empty()) else { break };
+            let within = self.next(frame)?;
+            plain.push(at + within.start..at + within.end);
+            at = end;
+        }
+        if let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
+            self.begun.reserve_exact(self.sealed());
+            self.begun.extend_from_slice(rest);
+        }
+        let bytes = Bytes::from(bytes);
+        opened.extend(plain.into_iter().map(|range| bytes.slice(range)));
+        Ok(opened)
     }
 
-    async fn next(&mut self) -> Result<Option<Bytes>> {
-        if self.left == 0 {
-            return Ok(None);
-        }
-        let is_last = self.frame + 1 == self.frames;
-        let whole = if is_last { sealed_len(self.size) - self.frame * SEALED } else { SEALED } as usize;
-        while self.buffer.len() < whole {
-            let Some(bytes) = self.source.next().await else {
-                return Err(Error::internal("a payload is shorter than its piece"));
-            };
-            // Decrypted where it was read, unless a frame is spread over two reads.
-            let mut bytes = bytes?.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&shared[..]));
-            if self.buffer.is_empty() {
-                self.buffer = bytes;
-                continue;
-            }
-            let missing = (whole - self.buffer.len()).min(bytes.len());
-            self.buffer.extend_from_slice(&bytes.split_to(missing));
-            if self.buffer.len() == whole {
-                self.rest = bytes;
-            }
-        }
-        let mut sealed = self.buffer.split_to(whole);
-        if self.buffer.is_empty() {
-            self.buffer = std::mem::take(&mut self.rest);
-        }
-        let plain = self.key.open(self.frame, is_last, &mut sealed)?.len();
-        sealed.truncate(plain);
-        let bytes = sealed.freeze().slice(self.skip..);
-        let take = bytes.len().min(usize::try_from(self.left).unwrap_or(usize::MAX));
-        self.frame += 1;
+    /// How long the next frame is, with what it takes more than its plaintext; nothing behind the last one.
+    fn sealed(&self) -> usize {
+        (sealed_len(self.size) - (self.number * SEALED).min(sealed_len(self.size))).min(SEALED) as usize
+    }
+
+    /// Decrypts the next frame, and tells which of its bytes are wanted.
+    fn next(&mut self, frame: &mut [u8]) -> Result<Range<usize>> {
+        let is_last = self.number + 1 == self.size.div_ceil(FRAME as u64);
+        let length = self.key.open(self.number, is_last, frame)?.len();
+        let start = self.skip.min(length);
+        let end = length.min(start.saturating_add(usize::try_from(self.left).unwrap_or(usize::MAX)));
+        self.number += 1;
         self.skip = 0;
-        self.left -= take as u64;
-        Ok(Some(bytes.slice(..take)))
+        self.left -= (end - start) as u64;
+        Ok(start..end)
     }
 }
 

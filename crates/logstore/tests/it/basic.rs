@@ -4,9 +4,9 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures_util::TryStreamExt;
+use futures_util::{StreamExt, TryStreamExt};
 use hanse_core::{Cx, Error, Kind};
-use hanse_logstore::{Options, Real, Sim, Store};
+use hanse_logstore::{Options, PayloadId, Real, Sim, Store};
 
 use crate::scratch::{bytes, delete, open, options, put, read, stage};
 
@@ -35,8 +35,28 @@ async fn what_was_written_is_read_also_after_opening_again() {
     }
     let beyond: Result<Vec<Bytes>, Error> = view.read(id, 0..3_000_001).try_collect().await;
     assert_eq!(beyond.unwrap_err().kind(), Kind::BadRequest);
-    let small = view.get(b"o/2").unwrap().unwrap().payloads[0];
-    assert!(store.read_small(small).await.unwrap() == bytes(2, 4096));
+}
+
+#[tokio::test]
+async fn what_is_read_is_worked_on_piece_after_piece_until_the_work_fails() {
+    let store = open(Arc::new(Sim::new()));
+    let id = put(&store, "large", "", bytes(1, 1_000_000)).await.unwrap();
+    let view = store.view().unwrap();
+    let mut seen = 0;
+    let mut reading = view.read_with(id, 10..1_000_000, move |mut piece| {
+        seen += piece.len();
+        piece.reverse();
+        if seen > 600_000 { Err(Error::conflict("enough")) } else { Ok((seen, Bytes::from(piece))) }
+    });
+    let mut at = 10;
+    while let Some(Ok((seen, piece))) = reading.next().await {
+        let piece: Vec<u8> = piece.iter().rev().copied().collect();
+        assert!(piece == bytes(1, 1_000_000)[at..at + piece.len()]);
+        at += piece.len();
+        assert_eq!(seen, at - 10);
+    }
+    assert!((300_000..600_010).contains(&at), "{at}");
+    assert!(reading.next().await.is_none(), "it ends with the first error");
 }
 
 #[tokio::test]
@@ -99,6 +119,11 @@ async fn a_change_sees_itself_over_what_is_there() {
     assert_eq!(names(&seen.1), ["b=new", "c=new"]);
 }
 
+/// How it is told that no record names a payload.
+fn gone(store: &Store, id: PayloadId) -> Kind {
+    store.view().unwrap().payload_len(id).unwrap_err().kind()
+}
+
 #[tokio::test]
 async fn a_view_stays_as_it_was_and_reads_what_was_deleted_since() {
     let sim = Sim::new();
@@ -111,7 +136,7 @@ async fn a_view_stays_as_it_was_and_reads_what_was_deleted_since() {
     assert!(read(&view, "large").await.unwrap().unwrap() == bytes(1, 300_000));
     assert!(read(&view, "small").await.unwrap().unwrap() == bytes(2, 300));
     let id = view.get(b"large").unwrap().unwrap().payloads[0];
-    assert_eq!(store.read_small(id).await.unwrap_err().kind(), Kind::NotFound);
+    assert_eq!(gone(&store, id), Kind::NotFound);
     let extents = || sim.files().iter().filter(|(name, _)| name.starts_with("/store/extents")).count();
     assert_eq!(extents(), 1);
     drop(view);
@@ -139,9 +164,9 @@ async fn a_payload_lives_as_long_as_a_record_names_it() {
         .unwrap();
     let extents = || sim.files().iter().filter(|(name, _)| name.starts_with("/store/extents")).count();
     eventually(|| extents() == 2).await;
-    assert_eq!(store.read_small(parts[2]).await.unwrap_err().kind(), Kind::NotFound);
-    let gone = parts[2];
-    assert!(store.write(move |change| change.put(b"x", "", &[gone])).await.is_err());
+    assert_eq!(gone(&store, parts[2]), Kind::NotFound);
+    let lost = parts[2];
+    assert!(store.write(move |change| change.put(b"x", "", &[lost])).await.is_err());
     // What was staged and never attached goes too.
     drop(stage(&store, bytes(9, 50_000)).await.unwrap());
     let staged = stage(&store, bytes(9, 50_000)).await.unwrap();
