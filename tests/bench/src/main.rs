@@ -48,6 +48,9 @@ struct Options {
     /// Leave this out; may be given more than once
     #[arg(long, value_enum, value_name = "PART")]
     skip: Vec<Part>,
+    /// Of object storage, beside radosgw or alone, measure only this; may be given more than once [default: all]
+    #[arg(long, value_enum, value_name = "WHAT")]
+    s3: Vec<s3::Kind>,
     /// How many of the cheapest requests; of dearer things a fixed part of it is done: rescopes, logins
     /// with an application credential and validations beside a crush of logins 1/10, writes 1/50, password
     /// logins 1/500
@@ -176,7 +179,7 @@ async fn measure(options: &Options) -> Result<Vec<Line>> {
     }
     if options.wants(Part::Rgw) {
         eprintln!("s3 beside radosgw");
-        lines.extend(s3::rgw::measure().await?);
+        lines.extend(s3::rgw::measure(options).await?);
     }
     if options.wants(Part::Writes) {
         eprintln!("writes");

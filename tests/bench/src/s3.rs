@@ -25,6 +25,23 @@ const SIZES: [usize; 2] = [4 * KIB, 64 * KIB];
 const LARGE_CLIENTS: [usize; 2] = [1, 8];
 const SETTINGS: &str = "\n[objectstore]\nlisten = \"127.0.0.1:8444\"\ntls = false\n";
 
+/// What is asked of object storage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Kind {
+    /// Objects of 4 and 64 KiB
+    Small,
+    /// Objects of 64 MiB
+    Large,
+    /// Lists of 1,000 keys
+    Lists,
+}
+
+impl Kind {
+    fn is_wanted(self, options: &Options) -> bool {
+        options.s3.is_empty() || options.s3.contains(&self)
+    }
+}
+
 /// What one kind of request took, over all rounds.
 #[derive(Default)]
 struct Cost(Vec<Round>);
@@ -90,11 +107,17 @@ pub async fn measure(options: &Options) -> Result<Vec<Line>> {
     let mut lines =
         vec![Line::alone("Memory (PSS) of the control plane with S3, idle", Amount::mebibytes(idle))];
     let log = cloud.file("log");
-    for size in SIZES {
-        lines.extend(small(&target, &log, size)?);
+    if Kind::Small.is_wanted(options) {
+        for size in SIZES {
+            lines.extend(small(&target, &log, size)?);
+        }
     }
-    lines.extend(large(&target)?);
-    lines.extend(lists(&target, options)?);
+    if Kind::Large.is_wanted(options) {
+        lines.extend(large(&target)?);
+    }
+    if Kind::Lists.is_wanted(options) {
+        lines.extend(lists(&target, options)?);
+    }
     let full = settled_pss(api.pid).await?;
     lines.push(Line::new(
         "Memory (PSS) of the control plane after all that",

@@ -10,11 +10,11 @@ use serde_json::Value;
 
 use super::client::Target;
 use super::load::{KIB, LARGE, Listed, Objects, Round};
-use super::{CLIENTS, LARGE_CLIENTS, SETTINGS, SIZES};
+use super::{CLIENTS, Kind, LARGE_CLIENTS, SETTINGS, SIZES};
 use crate::client::Api;
 use crate::figures::{Amount, Line};
 use crate::process::{pss, tree};
-use crate::{ROUNDS, start};
+use crate::{Options, ROUNDS, start};
 
 const BESIDE: &str = "radosgw";
 
@@ -86,7 +86,7 @@ impl Pair {
     }
 }
 
-pub async fn measure() -> Result<Vec<Line>> {
+pub async fn measure(options: &Options) -> Result<Vec<Line>> {
     let cloud = Cloud::new("rgw", &format!("{}{SETTINGS}", start::SIM));
     let installed = Command::new(program()).arg("install").status();
     if !installed.is_ok_and(|status| status.success()) {
@@ -103,19 +103,24 @@ pub async fn measure() -> Result<Vec<Line>> {
         vec![Line::new("Empty directory until S3 answers", up, BESIDE, Amount::seconds(started.elapsed()))];
     let pair = Pair { hanse: super::target(&cloud, &api)?, rgw };
     lines.push(pair.memory("Memory (PSS) before the load")?);
-    for objects in SIZES.map(Objects::small) {
-        for clients in CLIENTS {
-            lines.extend(put_and_get(&pair, &objects, clients).await?);
+    let mut sizes: Vec<(Objects, &[usize])> = Vec::new();
+    if Kind::Small.is_wanted(options) {
+        sizes.extend(SIZES.map(|size| (Objects::small(size), &CLIENTS[..])));
+    }
+    if Kind::Large.is_wanted(options) {
+        sizes.push((Objects::large(), &LARGE_CLIENTS));
+    }
+    for (objects, clients) in &sizes {
+        for clients in *clients {
+            lines.extend(put_and_get(&pair, objects, *clients).await?);
         }
     }
-    let objects = Objects::large();
-    for clients in LARGE_CLIENTS {
-        lines.extend(put_and_get(&pair, &objects, clients).await?);
+    if Kind::Lists.is_wanted(options) {
+        let listed = Listed::fill(&pair.hanse, 1000)?;
+        Listed::fill(&pair.rgw, 1000)?;
+        let lists = pair.in_turns(|target, _| listed.list(target)).await?;
+        lines.extend(compared("List 1,000 of 1,000 keys", &lists, None));
     }
-    let listed = Listed::fill(&pair.hanse, 1000)?;
-    Listed::fill(&pair.rgw, 1000)?;
-    let lists = pair.in_turns(|target, _| listed.list(target)).await?;
-    lines.extend(compared("List 1,000 of 1,000 keys", &lists, None));
     lines.push(pair.memory("Memory (PSS) after the load")?);
     Ok(lines)
 }
