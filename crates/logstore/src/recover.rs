@@ -166,7 +166,7 @@ pub(crate) fn finish(
             // From now on there may be something behind it.
             mark.set(Synced { closed: false, ..replay.synced })?;
         } else {
-            blank_the_end(segments, last, replay.position.offset, replay.previous_end)?;
+            blank_the_end(segments, last, replay.position.offset, replay.previous_end, options)?;
         }
         if rebuild {
             index.save(&Checkpoint { position: replay.position, stats: replay.stats.clone() })?;
@@ -189,8 +189,19 @@ pub(crate) fn finish(
 }
 
 /// Wipes what a crash has left behind the end, so that no later one takes it for what was written then.
-fn blank_the_end(segments: &Segments, segment: u64, end: u64, previous_end: u64) -> Result<()> {
+fn blank_the_end(
+    segments: &Segments,
+    segment: u64,
+    end: u64,
+    previous_end: u64,
+    options: &Options,
+) -> Result<()> {
     let mut walk = segments.walk(segment)?;
+    if walk.size < START {
+        // It was being made: not even its header has room.
+        segments.create(segment, options.segment_bytes, true)?;
+        walk = segments.walk(segment)?;
+    }
     let file = segments.file(segment)?;
     let path = segments.path(segment);
     let wipe = |file: &dyn DiskFile, to| log::zero(file, end, to).and_then(|()| file.sync());

@@ -1,12 +1,13 @@
 //! What the public face promises.
 
 use std::ops::Bound;
+use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt};
 use hanse_core::{Cx, Error, Kind};
-use hanse_logstore::{Options, PayloadId, Real, Sim, Store};
+use hanse_logstore::{Access, Disk, Options, PayloadId, Real, Sim, Store};
 
 use crate::scratch::{bytes, delete, open, options, put, read, stage};
 
@@ -267,4 +268,20 @@ pub async fn eventually(mut holds: impl FnMut() -> bool) {
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;
     }
     assert!(holds(), "it never came to hold");
+}
+
+#[tokio::test]
+async fn a_first_segment_that_was_only_begun_is_made_again() {
+    let sim = Sim::new();
+    let log = Path::new("/store/log");
+    sim.create_directory(log).unwrap();
+    // As it is found when the process was killed before anything of it was on the disk.
+    sim.open(&log.join("0000000000000001.segment"), Access::Create).unwrap();
+    let store = open(Arc::new(sim.clone()));
+    put(&store, "a", "1", bytes(1, 1000)).await.unwrap();
+    store.close().await;
+    sim.remove(Path::new("/store/index")).unwrap();
+    let store = open(Arc::new(sim));
+    assert!(read(&store.view().unwrap(), "a").await.unwrap().unwrap() == bytes(1, 1000));
+    assert_eq!(store.scrub().await.unwrap(), 0, "{:?}", store.damaged());
 }
