@@ -5,11 +5,13 @@ mod sim;
 use std::any::Any;
 use std::fmt::Debug;
 use std::fs::{self, File, OpenOptions};
-use std::io;
+use std::io::{self, IoSlice};
 use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
+
+use bytes::Bytes;
 
 pub use sim::Sim;
 
@@ -55,6 +57,14 @@ pub trait DiskFile: Send + Sync + Debug {
         self.read_at(offset, buffer).map(|()| true)
     }
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()>;
+    /// Writes one after the other.
+    fn write_all_at(&self, mut offset: u64, pieces: &[Bytes]) -> io::Result<()> {
+        for piece in pieces {
+            self.write_at(offset, piece)?;
+            offset += piece.len() as u64;
+        }
+        Ok(())
+    }
     /// Begins to bring a part to the disk, so that there is less to wait for in [`DiskFile::sync`]. Promises nothing.
     fn hurry(&self, _offset: u64, _len: u64) -> io::Result<()> {
         Ok(())
@@ -62,6 +72,9 @@ pub trait DiskFile: Send + Sync + Debug {
     /// Returns once everything written is on the disk.
     fn sync(&self) -> io::Result<()>;
 }
+
+/// How many pieces go to the system in one call. Source: `sysconf(3)`, IOV_MAX.
+const PIECES_AT_ONCE: usize = 1024;
 
 /// The operating system's.
 #[derive(Debug)]
@@ -161,6 +174,27 @@ impl DiskFile for RealFile {
 
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         self.0.write_all_at(bytes, offset)
+    }
+
+    fn write_all_at(&self, mut offset: u64, pieces: &[Bytes]) -> io::Result<()> {
+        let mut slices: Vec<IoSlice<'_>> = pieces.iter().map(|piece| IoSlice::new(piece)).collect();
+        let mut rest = &mut slices[..];
+        // The first may have no bytes; what has none left is skipped.
+        IoSlice::advance_slices(&mut rest, 0);
+        while !rest.is_empty() {
+            let some = rest.get(..PIECES_AT_ONCE).unwrap_or(rest);
+            let at = i64::try_from(offset).map_err(|_| io::ErrorKind::InvalidInput)?;
+            match nix::sys::uio::pwritev(&self.0, some, at) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => {
+                    offset += written as u64;
+                    IoSlice::advance_slices(&mut rest, written);
+                }
+                Err(nix::errno::Errno::EINTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
     }
 
     fn hurry(&self, offset: u64, len: u64) -> io::Result<()> {

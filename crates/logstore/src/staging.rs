@@ -137,12 +137,9 @@ impl Staging {
         let permit = self.permit.take();
         self.writing = Some(tokio::task::spawn_blocking(move || {
             let _permit = permit;
-            let mut offset = start;
-            for piece in pieces {
-                file.write_at(offset, &piece).map_err(|error| disk_error("write", &path, error))?;
-                offset += piece.len() as u64;
-            }
-            file.hurry(start, offset - start).map_err(|error| disk_error("write", &path, error))
+            file.write_all_at(start, &pieces)
+                .and_then(|()| file.hurry(start, held as u64))
+                .map_err(|error| disk_error("write", &path, error))
         }));
         Ok(())
     }
