@@ -5,13 +5,12 @@ use futures_util::StreamExt as _;
 use hanse_core::{Cx, Error, hex};
 use hanse_logstore::{Staged, Staging, Store};
 use http::StatusCode;
-use md5::{Digest as _, Md5};
 use s3s::dto::StreamingBlob;
 use s3s::{S3Error, S3ErrorCode, S3Result, TrailingHeaders};
-use tokio::task::JoinHandle;
 
 use crate::crypt::{DataKey, FRAME, TAG, WrappingKey};
 use crate::fault;
+use crate::hashing::{Hasher, Hashing, Sums};
 use crate::record::{Checksum, Piece};
 use crate::sums::{Claimed, Sum};
 
@@ -30,7 +29,7 @@ pub struct Taken {
 
 impl Taken {
     pub fn etag(&self) -> String {
-        hex(&self.md5)
+        hex(self.md5)
     }
 }
 
@@ -95,75 +94,6 @@ impl Sealer {
     }
 }
 
-/// So much of a body is hashed at once, beside what else is done with it. What is smaller is hashed on the spot.
-const BATCH: usize = 512 << 10;
-
-/// MD5 and what other sums are asked for.
-struct Sums {
-    md5: Md5,
-    sums: Vec<Sum>,
-}
-
-impl Sums {
-    fn update(&mut self, batch: &[Bytes]) {
-        // In pieces that stay in the processor's cache from one to the next.
-        for piece in batch.iter().flat_map(|bytes| bytes.chunks(FRAME)) {
-            self.md5.update(piece);
-            self.sums.iter_mut().for_each(|sum| sum.update(piece));
-        }
-    }
-}
-
-/// Hashes a body on another thread, a batch behind, so that a large one takes no longer than the slower of hashing and of all
-/// the rest.
-struct Hasher {
-    /// `None` while a batch is hashed elsewhere.
-    sums: Option<Box<Sums>>,
-    running: Option<JoinHandle<Box<Sums>>>,
-    batch: Vec<Bytes>,
-    size: usize,
-}
-
-impl Hasher {
-    fn new(sums: Vec<Sum>) -> Hasher {
-        Hasher {
-            sums: Some(Box::new(Sums { md5: Md5::new(), sums })),
-            running: None,
-            batch: Vec::new(),
-            size: 0,
-        }
-    }
-
-    async fn sums(&mut self) -> hanse_core::Result<Box<Sums>> {
-        let lost = || Error::internal("a hash of a body is lost");
-        match (self.sums.take(), self.running.take()) {
-            (Some(sums), _) => Ok(sums),
-            (None, Some(running)) => running.await.map_err(|error| lost().because(error)),
-            (None, None) => Err(lost()),
-        }
-    }
-
-    async fn push(&mut self, bytes: Bytes) -> hanse_core::Result<()> {
-        self.size += bytes.len();
-        self.batch.push(bytes);
-        if self.size >= BATCH {
-            let (mut sums, batch) = (self.sums().await?, std::mem::take(&mut self.batch));
-            self.size = 0;
-            self.running = Some(tokio::task::spawn_blocking(move || {
-                sums.update(&batch);
-                sums
-            }));
-        }
-        Ok(())
-    }
-
-    async fn finish(mut self) -> hanse_core::Result<Box<Sums>> {
-        let mut sums = self.sums().await?;
-        sums.update(&self.batch);
-        Ok(sums)
-    }
-}
-
 /// Takes a body in, and compares it with what the client says about it: nothing that differs is staged.
 ///
 /// # Errors
@@ -171,6 +101,7 @@ impl Hasher {
 pub async fn take(
     cx: &Cx,
     store: &Store,
+    hashing: &Hashing,
     project: &WrappingKey,
     body: Option<StreamingBlob>,
     claimed: &Claimed,
@@ -178,7 +109,7 @@ pub async fn take(
 ) -> S3Result<Taken> {
     let ours = |error: Error| fault::of(&error);
     let mut sealer = Sealer::new(cx, store, project).map_err(ours)?;
-    let mut hasher = Hasher::new(claimed.algorithms().into_iter().map(Sum::new).collect());
+    let mut hasher = Hasher::new(hashing, claimed.algorithms().into_iter().map(Sum::new).collect());
     if let Some(mut body) = body {
         while let Some(bytes) = body.next().await {
             let bytes = bytes.map_err(|error| broken_body(error.as_ref()))?;
@@ -193,7 +124,7 @@ pub async fn take(
         }
     }
     let Sums { md5, sums } = *hasher.finish().await.map_err(ours)?;
-    let md5: [u8; 16] = md5.finalize().into();
+    let md5 = md5.finish();
     let computed: Vec<_> = sums.into_iter().map(|sum| (sum.algorithm(), sum.finish())).collect();
     compare(claimed, &md5, &computed, trailers)?;
     let (piece, staged) = sealer.finish().await.map_err(ours)?;

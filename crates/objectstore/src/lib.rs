@@ -17,6 +17,7 @@ mod fault;
 mod front;
 #[cfg(fuzzing)]
 pub mod fuzzing;
+mod hashing;
 mod intake;
 mod keys;
 mod kms;
@@ -59,6 +60,7 @@ use hanse_store::Db;
 use hanse_web::{CatalogEntry, Metrics};
 
 use crate::crypt::ProjectKeys;
+use crate::hashing::Hashing;
 use crate::logging::Logs;
 use crate::notifications::Notifications;
 use crate::policies::Policies;
@@ -134,6 +136,7 @@ struct Inner {
     tokens: Arc<dyn ports::Tokens>,
     master: Arc<MasterKey>,
     projects: ProjectKeys,
+    hashing: Hashing,
     quotas: Quotas,
     policies: Policies,
     logs: Logs,
@@ -197,6 +200,7 @@ impl ObjectStore {
             cx: deps.cx,
             db: deps.db,
             store: deps.store,
+            hashing: Hashing::new(),
             keys: deps.keys,
             tokens: deps.tokens,
             master: deps.master,

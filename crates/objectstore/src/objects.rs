@@ -252,7 +252,8 @@ impl ObjectStore {
         // Before it is sent, so that nobody sends gigabytes for nothing.
         let room = self.check_room(&decided.asker.cx, &decided.project_id, length).await;
         room.map_err(|error| fault::of(&error))?;
-        let mut taken = intake::take(&decided.asker.cx, &self.0.store, &key, body, claimed, trailers).await?;
+        let (cx, store, hashing) = (&decided.asker.cx, &self.0.store, &self.0.hashing);
+        let mut taken = intake::take(cx, store, hashing, &key, body, claimed, trailers).await?;
         if !under.is_projects() {
             // Lists show it to those who may not have the key: it must not tell what is within.
             taken.md5 = decided.asker.cx.bytes();
