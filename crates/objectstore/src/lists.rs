@@ -10,7 +10,6 @@ use crate::access::Decided;
 use crate::buckets::owner;
 use crate::conditions::time;
 use crate::fault::{self, error};
-use crate::objects::etag;
 use crate::record::Head;
 use crate::{ObjectStore, keys, query};
 
@@ -86,6 +85,7 @@ pub fn page<T>(
     if *most == 0 {
         return Ok(page);
     }
+    page.lines.reserve(*most);
     let full = [start.as_slice(), prefix.as_bytes()].concat();
     let mut scan = view.scan_prefix(&full)?;
     if !after.is_empty() {
@@ -156,10 +156,10 @@ pub fn common_prefixes(prefixes: Vec<String>, encode: fn(&str) -> String) -> Opt
     Some(prefixes.into_iter().map(shown).collect())
 }
 
-fn object(key: &str, head: &Head, owner: Option<dto::Owner>, encode: fn(&str) -> String) -> dto::Object {
+fn object(key: &str, head: Head, owner: Option<dto::Owner>, encode: fn(&str) -> String) -> dto::Object {
     dto::Object {
         key: Some(encode(key)),
-        e_tag: Some(etag(head)),
+        e_tag: Some(dto::ETag::Strong(head.etag)),
         last_modified: Some(time(head.modified_at)),
         size: i64::try_from(head.size).ok(),
         storage_class: Some(dto::ObjectStorageClass::from_static(dto::ObjectStorageClass::STANDARD)),
@@ -208,7 +208,7 @@ impl ObjectStore {
         let (ones, prefixes) = page.split();
         let owner = owner(&decided.project_id);
         let contents =
-            ones.iter().map(|(key, head)| object(key, head, Some(owner.clone()), encode)).collect();
+            ones.into_iter().map(|(key, head)| object(&key, head, Some(owner.clone()), encode)).collect();
         Ok(S3Response::new(dto::ListObjectsOutput {
             name: Some(input.bucket),
             prefix: Some(encode(prefix)),
@@ -254,7 +254,7 @@ impl ObjectStore {
         let (ones, prefixes) = page.split();
         let owner = (input.fetch_owner == Some(true)).then(|| owner(&decided.project_id));
         let contents: Vec<dto::Object> =
-            ones.iter().map(|(key, head)| object(key, head, owner.clone(), encode)).collect();
+            ones.into_iter().map(|(key, head)| object(&key, head, owner.clone(), encode)).collect();
         let count = contents.len() + prefixes.len();
         Ok(S3Response::new(dto::ListObjectsV2Output {
             name: Some(input.bucket),
