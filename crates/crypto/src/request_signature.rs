@@ -152,8 +152,8 @@ impl Ec2Credentials {
             request.extend([name, ":", &value, "\n"]);
         }
         request.extend(["\n", authorization.signed_headers, "\n", &self.body_hash]);
-        let text = format!("{V4}\n{date}\n{scope}\n{}", hex(&Sha256::digest(request)));
-        Some(hex(hmac::sign(&key, text.as_bytes()).as_ref()))
+        let text = format!("{V4}\n{date}\n{scope}\n{}", hex(Sha256::digest(request)));
+        Some(hex(hmac::sign(&key, text.as_bytes())))
     }
 
     /// `20261122T173000Z`, as version 4 wants it.
@@ -218,7 +218,7 @@ impl S3Credentials {
         let lines: Vec<&str> = std::str::from_utf8(&text).ok()?.split('\n').collect();
         let [V4, _date, scope, _request] = lines[..] else { return None };
         let (key, service) = signing_key(scope, secret)?;
-        S3_SERVICES.contains(&service).then(|| hex(hmac::sign(&key, &text).as_ref()))
+        S3_SERVICES.contains(&service).then(|| hex(hmac::sign(&key, &text)))
     }
 }
 
@@ -226,7 +226,7 @@ impl S3Credentials {
 /// clients.
 pub fn sign_version_4(secret: &Secret<String>, scope: &str, text: &str) -> Option<String> {
     let (key, _) = signing_key(&format!("{scope}/{V4_END}"), secret)?;
-    Some(hex(hmac::sign(&key, text.as_bytes()).as_ref()))
+    Some(hex(hmac::sign(&key, text.as_bytes())))
 }
 
 /// The key and the service of a scope `20261122/RegionOne/ec2/aws4_request`.
@@ -332,7 +332,7 @@ mod tests {
                      SignedHeaders=content-type;host;x-amz-date,Signature=none",
                 ),
             ]),
-            body_hash: hex(&Sha256::digest(b"")),
+            body_hash: hex(Sha256::digest(b"")),
         }
     }
 
@@ -387,10 +387,10 @@ mod tests {
         let mut post = version_4();
         post.verb = "POST".to_owned();
         post.params = map(&[("Action", "RunInstances")]);
-        post.body_hash = hex(&Sha256::digest(b"Action=RunInstances"));
+        post.body_hash = hex(Sha256::digest(b"Action=RunInstances"));
         post.signature = "62474d83ebd555b59b8f09ae70a308b8963888e7217c20c0733067f1dbfc2e8e".to_owned();
         assert!(is_signed(&post));
-        post.body_hash = hex(&Sha256::digest(b"Action=TerminateInstances"));
+        post.body_hash = hex(Sha256::digest(b"Action=TerminateInstances"));
         assert!(!is_signed(&post));
     }
 
@@ -547,7 +547,7 @@ mod tests {
             let scope = format!("20261122/RegionOne/{service}/aws4_request");
             let text = format!("{V4}\n20261122T173000Z\n{scope}\n{}", "0".repeat(64));
             let signature = match signing_key(&scope, &secret()) {
-                Some((key, _)) => hex(hmac::sign(&key, text.as_bytes()).as_ref()),
+                Some((key, _)) => hex(hmac::sign(&key, text.as_bytes())),
                 None => String::new(),
             };
             let request = s3(&STANDARD.encode(text), &signature);

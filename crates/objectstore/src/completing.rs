@@ -162,7 +162,7 @@ impl Completing {
             head: Head {
                 modified_at: self.now,
                 size,
-                etag: format!("{}-{}", hex(&md5.finalize()), parts.len()),
+                etag: format!("{}-{}", hex(md5.finalize()), parts.len()),
                 version: None,
                 is_marker: false,
                 ends_at: None,

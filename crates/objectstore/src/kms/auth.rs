@@ -55,7 +55,7 @@ impl ObjectStore {
             path: "/".to_owned(),
             params: Default::default(),
             headers: headers.collect(),
-            body_hash: hex(&Sha256::digest(body)),
+            body_hash: hex(Sha256::digest(body)),
         };
         let unknown = || {
             denied("UnrecognizedClientException", "The security token included in the request is invalid.")

@@ -267,7 +267,7 @@ impl Admin {
         let host = self.fetcher.authority();
         let date = self.cx.now().iso_seconds().replace(['-', ':'], "");
         let (day, _) = date.split_once('T').unwrap_or((&date, ""));
-        let nothing = hex(&Sha256::digest(b""));
+        let nothing = hex(Sha256::digest(b""));
         let headers = "host;x-amz-content-sha256;x-amz-date";
         let canonical = format!(
             "{method}\n{USERS}\n{query}\nhost:{host}\nx-amz-content-sha256:{nothing}\nx-amz-date:{date}\n\n{headers}\n{nothing}"
@@ -275,7 +275,7 @@ impl Admin {
         let scope = format!("{day}/{REGION}/s3");
         let text = format!(
             "{ALGORITHM}\n{date}\n{scope}/aws4_request\n{}",
-            hex(&Sha256::digest(canonical.as_bytes()))
+            hex(Sha256::digest(canonical.as_bytes()))
         );
         let signature = hanse_crypto::sign_version_4(&self.secret_key, &scope, &text)
             .ok_or_else(|| Error::internal("a request to radosgw cannot be signed"))?;

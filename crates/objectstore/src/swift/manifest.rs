@@ -47,7 +47,7 @@ pub fn bytes_of(digits: &str) -> Vec<u8> {
 pub fn tag_of_tags<'t>(tags: impl Iterator<Item = &'t str>) -> String {
     let mut md5 = Md5::new();
     tags.for_each(|tag| md5.update(tag));
-    hex(&md5.finalize())
+    hex(md5.finalize())
 }
 
 impl Session<'_> {

@@ -146,7 +146,7 @@ impl Session<'_> {
             sealer.push(&bytes).await?;
             let (piece, staged) = sealer.finish().await?;
             let segment = Segment {
-                etag: hex(&Md5::digest(&bytes)),
+                etag: hex(Md5::digest(&bytes)),
                 size: piece.size,
                 data: Some(data),
                 ..Segment::default()

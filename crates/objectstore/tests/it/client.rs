@@ -68,7 +68,7 @@ impl Answer {
 pub use hanse_core::hex;
 
 pub fn sha256(bytes: &[u8]) -> String {
-    hex(&Sha256::digest(bytes))
+    hex(Sha256::digest(bytes))
 }
 
 /// Escaped as AWS has it; slashes of paths stay.

@@ -10,7 +10,7 @@ pub fn bytes(size: usize) -> Vec<u8> {
 
 fn md5(bytes: &[u8]) -> String {
     use md5::Digest;
-    crate::client::hex(&md5::Md5::digest(bytes))
+    crate::client::hex(md5::Md5::digest(bytes))
 }
 
 #[tokio::test]

@@ -63,7 +63,7 @@ fn is_signed(request: &Request<Incoming>) -> bool {
         header("host"),
     );
     let scope = format!("{}/us-east-1/s3", &date[..8]);
-    let digest = hex(&Sha256::digest(canonical.as_bytes()));
+    let digest = hex(Sha256::digest(canonical.as_bytes()));
     let text = format!("AWS4-HMAC-SHA256\n{date}\n{scope}/aws4_request\n{digest}");
     let signature = hanse_crypto::sign_version_4(&Secret::new(SECRET.to_owned()), &scope, &text).unwrap();
     let authorization = header("authorization");

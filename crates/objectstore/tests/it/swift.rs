@@ -60,7 +60,7 @@ impl Swift {
 }
 
 pub fn md5(bytes: &[u8]) -> String {
-    hex(&Md5::digest(bytes))
+    hex(Md5::digest(bytes))
 }
 
 pub fn json_of(answer: &Answer) -> Value {
