@@ -21,6 +21,8 @@ pub enum Access {
     Write,
     /// The file must not be there yet.
     Create,
+    /// The same, for one that is written past the page cache.
+    CreateLarge,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +67,11 @@ pub trait DiskFile: Send + Sync + Debug {
         }
         Ok(())
     }
+    /// The same past the page cache, if the disk can: place, length and memory are multiples of 4 KiB. Nothing else is
+    /// written to the same 4 KiB.
+    fn write_past_cache(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.write_at(offset, bytes)
+    }
     /// Begins to bring a part to the disk, so that there is less to wait for in [`DiskFile::sync`]. Promises nothing.
     fn hurry(&self, _offset: u64, _len: u64) -> io::Result<()> {
         Ok(())
@@ -105,9 +112,13 @@ impl Disk for Real {
 
     fn open(&self, path: &Path, access: Access) -> io::Result<Arc<dyn DiskFile>> {
         let write = access != Access::Read;
-        let create = access == Access::Create;
+        let create = matches!(access, Access::Create | Access::CreateLarge);
         let file = OpenOptions::new().read(true).write(write).create_new(create).mode(0o600).open(path)?;
-        Ok(Arc::new(RealFile(file)))
+        let past_cache = (access == Access::CreateLarge)
+            // Not every file system can.
+            .then(|| OpenOptions::new().write(true).custom_flags(libc::O_DIRECT).open(path).ok())
+            .flatten();
+        Ok(Arc::new(RealFile { file, past_cache }))
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
@@ -140,40 +151,44 @@ impl Disk for Real {
 }
 
 #[derive(Debug)]
-struct RealFile(File);
+struct RealFile {
+    file: File,
+    past_cache: Option<File>,
+}
 
 impl DiskFile for RealFile {
     fn size(&self) -> io::Result<u64> {
-        self.0.metadata().map(|meta| meta.len())
+        self.file.metadata().map(|meta| meta.len())
     }
 
     fn set_size(&self, size: u64) -> io::Result<()> {
-        self.0.set_len(size)
+        self.file.set_len(size)
     }
 
     fn allocate(&self, size: u64) -> io::Result<()> {
         let size = i64::try_from(size).map_err(|_| io::ErrorKind::InvalidInput)?;
-        match nix::fcntl::fallocate(&self.0, nix::fcntl::FallocateFlags::empty(), 0, size) {
-            Err(nix::errno::Errno::EOPNOTSUPP) => self.0.set_len(size.unsigned_abs()),
+        match nix::fcntl::fallocate(&self.file, nix::fcntl::FallocateFlags::empty(), 0, size) {
+            Err(nix::errno::Errno::EOPNOTSUPP) => self.file.set_len(size.unsigned_abs()),
             result => Ok(result?),
         }
     }
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
-        self.0.read_exact_at(buffer, offset)
+        self.file.read_exact_at(buffer, offset)
     }
 
     fn read_now(&self, offset: u64, buffer: &mut [u8]) -> io::Result<bool> {
         let Ok(offset) = libc::off64_t::try_from(offset) else { return Ok(false) };
         let part = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
         // SAFETY: the descriptor is that of an open file, and `part` is all of `buffer`, which nobody else has meanwhile.
-        let read = unsafe { libc::preadv2(self.0.as_raw_fd(), &raw const part, 1, offset, libc::RWF_NOWAIT) };
+        let read =
+            unsafe { libc::preadv2(self.file.as_raw_fd(), &raw const part, 1, offset, libc::RWF_NOWAIT) };
         // Not every file system can, and a part is as good as nothing: it is read again.
         Ok(usize::try_from(read).is_ok_and(|read| read == buffer.len()))
     }
 
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        self.0.write_all_at(bytes, offset)
+        self.file.write_all_at(bytes, offset)
     }
 
     fn write_all_at(&self, mut offset: u64, pieces: &[Bytes]) -> io::Result<()> {
@@ -184,7 +199,7 @@ impl DiskFile for RealFile {
         while !rest.is_empty() {
             let some = rest.get(..PIECES_AT_ONCE).unwrap_or(rest);
             let at = i64::try_from(offset).map_err(|_| io::ErrorKind::InvalidInput)?;
-            match nix::sys::uio::pwritev(&self.0, some, at) {
+            match nix::sys::uio::pwritev(&self.file, some, at) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(written) => {
                     offset += written as u64;
@@ -197,12 +212,21 @@ impl DiskFile for RealFile {
         Ok(())
     }
 
+    fn write_past_cache(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        match self.past_cache.as_ref().map(|file| file.write_all_at(bytes, offset)) {
+            // The file system has other sectors, or says only now that it cannot.
+            Some(Err(error)) if error.kind() == io::ErrorKind::InvalidInput => self.write_at(offset, bytes),
+            Some(result) => result,
+            None => self.write_at(offset, bytes),
+        }
+    }
+
     fn hurry(&self, offset: u64, len: u64) -> io::Result<()> {
         let part = (libc::off64_t::try_from(offset), libc::off64_t::try_from(len));
         let (Ok(offset), Ok(len)) = part else { return Ok(()) };
         // SAFETY: the descriptor is that of an open file; the call takes numbers only.
         let begun =
-            unsafe { libc::sync_file_range(self.0.as_raw_fd(), offset, len, libc::SYNC_FILE_RANGE_WRITE) };
+            unsafe { libc::sync_file_range(self.file.as_raw_fd(), offset, len, libc::SYNC_FILE_RANGE_WRITE) };
         match nix::errno::Errno::result(begun) {
             // Not every file system can.
             Err(nix::errno::Errno::ENOSYS | nix::errno::Errno::EINVAL | nix::errno::Errno::ESPIPE)
@@ -212,6 +236,6 @@ impl DiskFile for RealFile {
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.0.sync_data()
+        self.file.sync_data()
     }
 }

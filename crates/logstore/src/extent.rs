@@ -40,7 +40,7 @@ impl Extents {
         let path = self.path(id);
         let parent = path.parent().unwrap_or(&self.directory);
         self.disk.create_directory(parent).map_err(|error| disk_error("make", parent, error))?;
-        self.disk.open(&path, Access::Create).map_err(|error| disk_error("make", &path, error))
+        self.disk.open(&path, Access::CreateLarge).map_err(|error| disk_error("make", &path, error))
     }
 
     /// Writes what belongs behind the bytes, and returns once everything is on the disk.

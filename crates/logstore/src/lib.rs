@@ -12,6 +12,7 @@ mod compact;
 mod disk;
 mod extent;
 mod frame;
+mod gather;
 mod index;
 mod keeper;
 mod log;

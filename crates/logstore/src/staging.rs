@@ -8,13 +8,11 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinHandle;
 
 use crate::disk::DiskFile;
+use crate::gather::{Gather, LENGTH as GATHER};
 use crate::keeper::Chore;
 use crate::payload::Checksums;
 use crate::store::Core;
 use crate::{PayloadId, disk_error, lock};
-
-/// How much is gathered before it is written to an extent.
-const GATHER: usize = 1 << 20;
 
 /// Removes the file of a payload that was not committed.
 struct Guard {
@@ -54,8 +52,10 @@ pub struct Staging {
     /// For these pieces.
     permit: Option<OwnedSemaphorePermit>,
     file: Option<Arc<dyn DiskFile>>,
+    /// `None` while it is written from, and if there was no memory for it.
+    gather: Option<Gather>,
     /// What is being written while more comes.
-    writing: Option<JoinHandle<Result<()>>>,
+    writing: Option<JoinHandle<Result<Option<Gather>>>>,
     failed: bool,
 }
 
@@ -70,6 +70,7 @@ impl Staging {
             held: 0,
             permit: None,
             file: None,
+            gather: None,
             writing: None,
             failed: false,
         }
@@ -97,10 +98,11 @@ impl Staging {
                 self.guard.core.check_room()?;
                 self.guard.file = true;
                 let (core, id) = (self.guard.core.clone(), self.guard.id);
+                self.gather = Gather::new(&core.memory);
                 self.file = Some(blocking(move || core.extents.create(id)).await?);
             }
             if !has_memory || self.held >= GATHER {
-                self.spill().await?;
+                self.spill(false).await?;
             }
             if !has_memory {
                 // What there is no memory for is not kept while it is written either.
@@ -126,8 +128,8 @@ impl Staging {
         }
     }
 
-    /// Begins to write what is held, after what was begun before.
-    async fn spill(&mut self) -> Result<()> {
+    /// Begins to write what is held, after what was begun before; with what is gathered if nothing comes behind it.
+    async fn spill(&mut self, is_last: bool) -> Result<()> {
         self.written().await?;
         let Some(file) = self.file.clone() else { return Ok(()) };
         let (pieces, held) = (std::mem::take(&mut self.pieces), std::mem::take(&mut self.held));
@@ -135,21 +137,27 @@ impl Staging {
         self.guard.core.spend(held as u64);
         let path = self.guard.core.extents.path(self.guard.id);
         let permit = self.permit.take();
+        let mut gather = self.gather.take();
         self.writing = Some(tokio::task::spawn_blocking(move || {
             let _permit = permit;
-            file.write_all_at(start, &pieces)
-                .and_then(|()| file.hurry(start, held as u64))
-                .map_err(|error| disk_error("write", &path, error))
+            let written = match &mut gather {
+                Some(gather) => pieces
+                    .iter()
+                    .try_for_each(|piece| gather.push(file.as_ref(), piece))
+                    .and_then(|()| if is_last { gather.finish(file.as_ref()) } else { Ok(()) }),
+                None => file.write_all_at(start, &pieces).and_then(|()| file.hurry(start, held as u64)),
+            };
+            written.map(|()| gather).map_err(|error| disk_error("write", &path, error))
         }));
         Ok(())
     }
 
     /// Waits until everything that was begun to be written is.
     async fn written(&mut self) -> Result<()> {
-        match self.writing.take() {
-            Some(writing) => writing.await.context("a disk operation did not end")?,
-            None => Ok(()),
+        if let Some(writing) = self.writing.take() {
+            self.gather = writing.await.context("a disk operation did not end")??;
         }
+        Ok(())
     }
 
     /// Ends the payload. A large one is on the disk when this returns.
@@ -169,7 +177,7 @@ impl Staging {
             let content = Content::Inline { bytes, crcs, permit: self.permit };
             return Ok(Staged { guard: self.guard, len: self.len, content });
         }
-        self.spill().await?;
+        self.spill(true).await?;
         self.written().await?;
         if let Some(file) = self.file.take() {
             let (core, id, len, crcs) =

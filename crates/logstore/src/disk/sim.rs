@@ -264,9 +264,11 @@ impl Disk for Sim {
         let mut state = lock(&self.0);
         state.alive()?;
         let file = match (state.names.get(path).copied(), access) {
-            (Some(_), Access::Create) => return Err(io::ErrorKind::AlreadyExists.into()),
+            (Some(_), Access::Create | Access::CreateLarge) => {
+                return Err(io::ErrorKind::AlreadyExists.into());
+            }
             (Some(file), _) => file,
-            (None, Access::Create) => {
+            (None, Access::Create | Access::CreateLarge) => {
                 if !path.parent().is_some_and(|parent| state.directories.contains(parent)) {
                     return Err(missing());
                 }
