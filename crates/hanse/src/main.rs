@@ -108,10 +108,15 @@ fn run(cli: &Cli) -> Result<()> {
                 serve::prepare(&cx, &config)?;
                 user::become_user(&config.user.0)?;
             }
-            runtime(2)?.block_on(serve::run(&cx, &config, cli.config.clone(), errand))
+            runtime(processors())?.block_on(serve::run(&cx, &config, cli.config.clone(), errand))
         }
         Command::Agent => runtime(2)?.block_on(machine::run(&config, cli.config.clone())),
     }
+}
+
+/// Whoever serves all others uses the machine: two at least, so that one long step does not hold up everything.
+fn processors() -> usize {
+    std::thread::available_parallelism().map_or(2, usize::from).clamp(2, 16)
 }
 
 fn runtime(workers: usize) -> Result<tokio::runtime::Runtime> {
