@@ -1,6 +1,7 @@
 //! Object storage: small and large objects and lists, each write durable, beside what the disk alone can do. Over plain
 //! HTTP on loopback, with signed payloads whose hashes were computed beforehand.
 
+mod bounds;
 mod client;
 mod load;
 mod log;
@@ -13,6 +14,7 @@ use hanse_core::Secret;
 use hanse_e2e::Cloud;
 use serde_json::Value;
 
+use self::bounds::Bounds;
 use self::client::{Connection, Target};
 use self::load::{KIB, Listed, Objects, Round, SECONDS};
 use crate::client::Api;
@@ -113,7 +115,7 @@ pub async fn measure(options: &Options) -> Result<Vec<Line>> {
         }
     }
     if Kind::Large.is_wanted(options) {
-        lines.extend(large(&target)?);
+        lines.extend(large(&target, &cloud.file("bound"))?);
     }
     if Kind::Lists.is_wanted(options) {
         lines.extend(lists(&target, options)?);
@@ -168,20 +170,26 @@ fn small(target: &Target, log: &std::path::Path, size: usize) -> Result<Vec<Line
     Ok(lines)
 }
 
-fn large(target: &Target) -> Result<Vec<Line>> {
+fn large(target: &Target, file: &std::path::Path) -> Result<Vec<Line>> {
     let objects = Objects::large();
     let mut lines = Vec::new();
     for clients in LARGE_CLIENTS {
-        let (mut puts, mut gets) = (Cost::default(), Cost::default());
+        let (mut puts, mut gets, mut bounds) = (Cost::default(), Cost::default(), Vec::new());
         for _ in 0..ROUNDS {
+            bounds.push(Bounds::measure(file)?);
             let (put, get) = objects.put_and_get(target, clients, 0)?;
             puts.0.push(put);
             gets.0.push(get);
         }
-        for (what, cost) in [("PUT", &puts), ("GET", &gets)] {
+        let slowest = bounds.iter().map(Bounds::slowest).collect();
+        let loopback = bounds.iter().map(|bound| bound.loopback).collect();
+        for (what, cost, beside, bound) in [
+            ("PUT", &puts, "the slowest of disk, MD5 and loopback", slowest),
+            ("GET", &gets, "loopback alone", loopback),
+        ] {
             let mebibytes = cost.rates().iter().map(|rate| rate * 64.0).collect();
             let title = |figure: &str| format!("{what} 64 MiB, {clients} clients: {figure}");
-            lines.push(Line::alone(title("MiB"), Amount::median_rate(mebibytes)));
+            lines.push(Line::in_turns(title("rate"), mebibytes, beside, bound, "MiB/s"));
             lines.push(Line::alone(title("server CPU"), Amount::median_millis(&cost.cpu())));
         }
     }
