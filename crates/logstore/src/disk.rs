@@ -5,13 +5,11 @@ mod sim;
 use std::any::Any;
 use std::fmt::Debug;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, IoSlice};
+use std::io;
 use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
-
-use bytes::Bytes;
 
 pub use sim::Sim;
 
@@ -59,29 +57,14 @@ pub trait DiskFile: Send + Sync + Debug {
         self.read_at(offset, buffer).map(|()| true)
     }
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()>;
-    /// Writes one after the other.
-    fn write_all_at(&self, mut offset: u64, pieces: &[Bytes]) -> io::Result<()> {
-        for piece in pieces {
-            self.write_at(offset, piece)?;
-            offset += piece.len() as u64;
-        }
-        Ok(())
-    }
-    /// The same past the page cache, if the disk can: place, length and memory are multiples of 4 KiB. Nothing else is
+    /// Writes past the page cache, if the disk can: place, length and memory are multiples of 4 KiB, and nothing else is
     /// written to the same 4 KiB.
     fn write_past_cache(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         self.write_at(offset, bytes)
     }
-    /// Begins to bring a part to the disk, so that there is less to wait for in [`DiskFile::sync`]. Promises nothing.
-    fn hurry(&self, _offset: u64, _len: u64) -> io::Result<()> {
-        Ok(())
-    }
     /// Returns once everything written is on the disk.
     fn sync(&self) -> io::Result<()>;
 }
-
-/// How many pieces go to the system in one call. Source: `sysconf(3)`, IOV_MAX.
-const PIECES_AT_ONCE: usize = 1024;
 
 /// The operating system's.
 #[derive(Debug)]
@@ -156,6 +139,23 @@ struct RealFile {
     past_cache: Option<File>,
 }
 
+impl RealFile {
+    /// Begins to bring a part to the disk, so that there is less to wait for in [`DiskFile::sync`]. Promises nothing.
+    fn hurry(&self, offset: u64, len: usize) -> io::Result<()> {
+        let part = (libc::off64_t::try_from(offset), libc::off64_t::try_from(len));
+        let (Ok(offset), Ok(len)) = part else { return Ok(()) };
+        // SAFETY: the descriptor is that of an open file; the call takes numbers only.
+        let begun =
+            unsafe { libc::sync_file_range(self.file.as_raw_fd(), offset, len, libc::SYNC_FILE_RANGE_WRITE) };
+        match nix::errno::Errno::result(begun) {
+            // Not every file system can.
+            Err(nix::errno::Errno::ENOSYS | nix::errno::Errno::EINVAL | nix::errno::Errno::ESPIPE)
+            | Ok(_) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
 impl DiskFile for RealFile {
     fn size(&self) -> io::Result<u64> {
         self.file.metadata().map(|meta| meta.len())
@@ -191,47 +191,15 @@ impl DiskFile for RealFile {
         self.file.write_all_at(bytes, offset)
     }
 
-    fn write_all_at(&self, mut offset: u64, pieces: &[Bytes]) -> io::Result<()> {
-        let mut slices: Vec<IoSlice<'_>> = pieces.iter().map(|piece| IoSlice::new(piece)).collect();
-        let mut rest = &mut slices[..];
-        // The first may have no bytes; what has none left is skipped.
-        IoSlice::advance_slices(&mut rest, 0);
-        while !rest.is_empty() {
-            let some = rest.get(..PIECES_AT_ONCE).unwrap_or(rest);
-            let at = i64::try_from(offset).map_err(|_| io::ErrorKind::InvalidInput)?;
-            match nix::sys::uio::pwritev(&self.file, some, at) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(written) => {
-                    offset += written as u64;
-                    IoSlice::advance_slices(&mut rest, written);
-                }
-                Err(nix::errno::Errno::EINTR) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Ok(())
-    }
-
     fn write_past_cache(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         match self.past_cache.as_ref().map(|file| file.write_all_at(bytes, offset)) {
-            // The file system has other sectors, or says only now that it cannot.
-            Some(Err(error)) if error.kind() == io::ErrorKind::InvalidInput => self.write_at(offset, bytes),
-            Some(result) => result,
-            None => self.write_at(offset, bytes),
-        }
-    }
-
-    fn hurry(&self, offset: u64, len: u64) -> io::Result<()> {
-        let part = (libc::off64_t::try_from(offset), libc::off64_t::try_from(len));
-        let (Ok(offset), Ok(len)) = part else { return Ok(()) };
-        // SAFETY: the descriptor is that of an open file; the call takes numbers only.
-        let begun =
-            unsafe { libc::sync_file_range(self.file.as_raw_fd(), offset, len, libc::SYNC_FILE_RANGE_WRITE) };
-        match nix::errno::Errno::result(begun) {
-            // Not every file system can.
-            Err(nix::errno::Errno::ENOSYS | nix::errno::Errno::EINVAL | nix::errno::Errno::ESPIPE)
-            | Ok(_) => Ok(()),
-            Err(error) => Err(error.into()),
+            Some(Ok(())) => Ok(()),
+            Some(Err(error)) if error.kind() != io::ErrorKind::InvalidInput => Err(error),
+            // The file system has other sectors, or cannot.
+            Some(Err(_)) | None => {
+                self.write_at(offset, bytes)?;
+                self.hurry(offset, bytes.len())
+            }
         }
     }
 

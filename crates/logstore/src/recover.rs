@@ -196,14 +196,15 @@ fn blank_the_end(
     previous_end: u64,
     options: &Options,
 ) -> Result<()> {
-    let mut walk = segments.walk(segment)?;
-    if walk.size < START {
-        // It was being made: not even its header has room.
-        segments.create(segment, options.segment_bytes, true)?;
-        walk = segments.walk(segment)?;
-    }
     let file = segments.file(segment)?;
     let path = segments.path(segment);
+    let mut walk = segments.walk(segment)?;
+    if walk.size < START {
+        // It was being made: not even its header has room. It stays while it grows, so that the log is never missing.
+        let grown = file.allocate(options.segment_bytes).and_then(|()| file.sync());
+        grown.map_err(|error| disk_error("make", &path, error))?;
+        walk = segments.walk(segment)?;
+    }
     let wipe = |file: &dyn DiskFile, to| log::zero(file, end, to).and_then(|()| file.sync());
     // What is found and was not synced, since the process was killed, is told to readers from now on.
     file.sync().map_err(|error| disk_error("sync", &path, error))?;

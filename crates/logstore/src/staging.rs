@@ -145,7 +145,14 @@ impl Staging {
                     .iter()
                     .try_for_each(|piece| gather.push(file.as_ref(), piece))
                     .and_then(|()| if is_last { gather.finish(file.as_ref()) } else { Ok(()) }),
-                None => file.write_all_at(start, &pieces).and_then(|()| file.hurry(start, held as u64)),
+                None => {
+                    let mut offset = start;
+                    pieces.iter().try_for_each(|piece| {
+                        file.write_at(offset, piece)?;
+                        offset += piece.len() as u64;
+                        Ok(())
+                    })
+                }
             };
             written.map(|()| gather).map_err(|error| disk_error("write", &path, error))
         }));

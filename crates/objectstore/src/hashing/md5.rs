@@ -15,8 +15,8 @@ const LEAST: usize = 3;
 
 type Block = [u8; BLOCK];
 type State = [u32; 4];
-/// One word of each body.
-type Vector = [u32; LANES];
+/// The compression of as many blocks of each body, of which all have the same number.
+type Together = fn(&mut [State; LANES], [&[Block]; LANES]);
 
 /// The MD5 of a body whose bytes come piece by piece.
 #[derive(Clone)]
@@ -147,18 +147,19 @@ pub fn update_together(bodies: &mut [(&mut Md5, &[Bytes])]) {
         .iter_mut()
         .map(|(md5, pieces)| Lane { md5, pieces: pieces.iter(), rest: &[], blocks: Blocks::None })
         .collect();
+    let together = together();
     loop {
         lanes.retain_mut(Lane::fill);
         let group = lanes.len().min(LANES);
         let Some(lanes) = lanes.get_mut(..group).filter(|lanes| !lanes.is_empty()) else { return };
-        if lanes.len() < LEAST || !vectors::are_wide() {
+        let Some(together) = together.filter(|_| lanes.len() >= LEAST) else {
             for lane in lanes {
                 let count = lane.blocks().len();
                 compress(&mut lane.md5.state, lane.blocks.of(&lane.md5.begun));
                 lane.advance(count);
             }
             continue;
-        }
+        };
         let count = lanes.iter().map(|lane| lane.blocks().len()).min().unwrap_or_default();
         let mut states = [State::default(); LANES];
         for (state, lane) in states.iter_mut().zip(lanes.iter()) {
@@ -168,7 +169,7 @@ pub fn update_together(bodies: &mut [(&mut Md5, &[Bytes])]) {
         let inputs = std::array::from_fn(|n| {
             lanes.get(n).unwrap_or(&lanes[0]).blocks().get(..count).unwrap_or_default()
         });
-        vectors::compress(&mut states, inputs);
+        together(&mut states, inputs);
         for (state, lane) in states.into_iter().zip(lanes) {
             lane.md5.state = state;
             lane.advance(count);
@@ -176,41 +177,31 @@ pub fn update_together(bodies: &mut [(&mut Md5, &[Bytes])]) {
     }
 }
 
+/// How that is done here; `None` if the processor's vectors are not as wide as that, and it would take longer.
+fn together() -> Option<Together> {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: the processor has what the function is compiled for.
+    return is_x86_feature_detected!("avx2")
+        .then_some(|states, inputs| unsafe { vectors::compress(states, inputs) });
+    #[cfg(not(target_arch = "x86_64"))]
+    return None;
+}
+
+#[cfg(target_arch = "x86_64")]
 mod vectors {
     use std::sync::LazyLock;
 
-    use super::{Block, LANES, State, Vector};
+    use super::{Block, LANES, State};
+
+    /// One word of each body.
+    type Vector = [u32; LANES];
 
     /// RFC 1321, 3.4: the whole part of 2^32 times the sine of each number from one on.
     static SINES: LazyLock<[u32; 64]> =
         LazyLock::new(|| std::array::from_fn(|n| ((n as f64 + 1.0).sin().abs() * 2f64.powi(32)) as u32));
 
-    /// Whether a processor's vectors have eight words.
-    pub fn are_wide() -> bool {
-        #[cfg(target_arch = "x86_64")]
-        return is_x86_feature_detected!("avx2");
-        #[cfg(not(target_arch = "x86_64"))]
-        return false;
-    }
-
-    /// The compression of as many blocks of each, of which all have the same number.
+    #[target_feature(enable = "avx2")]
     pub fn compress(states: &mut [State; LANES], inputs: [&[Block]; LANES]) {
-        #[cfg(target_arch = "x86_64")]
-        {
-            #[target_feature(enable = "avx2")]
-            fn wide(states: &mut [State; LANES], inputs: [&[Block]; LANES]) {
-                any(states, inputs);
-            }
-            if are_wide() {
-                // SAFETY: the processor has what the function is compiled for.
-                return unsafe { wide(states, inputs) };
-            }
-        }
-        any(states, inputs);
-    }
-
-    #[inline(always)]
-    fn any(states: &mut [State; LANES], inputs: [&[Block]; LANES]) {
         let sines: &[u32; 64] = &SINES;
         let mut vectors: [Vector; 4] = std::array::from_fn(|n| each(|lane| states[lane][n]));
         let count = inputs[0].len();
