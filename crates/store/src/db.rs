@@ -6,36 +6,25 @@ use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 use std::path::Path;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, Once, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use hanse_core::{Cx, Error, Result, Timestamp};
 use hanse_policy::Grant;
-use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
-use sqlx::pool::PoolConnection;
-use sqlx::{Any, AnyConnection, AnyPool, Connection as _, Executor as _, Transaction};
 use tokio::sync::Notify;
 
 use crate::audit;
-use crate::coalesced::within;
+use crate::failure::is_serialization;
 use crate::migrate::{self, Migrations};
-use crate::query::{Query, database, query};
+use crate::postgres::{Postgres, Session};
+use crate::query::{Query, query};
+use crate::sqlite::{Lease, Sqlite};
 
 /// How often a write runs again after the database could not serialize it: many writers of one place need as many.
 const ATTEMPTS: u32 = 60;
 
 /// The longest pause before a write runs again, in milliseconds. All pauses together stay below the limit of a request.
 const PAUSE_MAX: u64 = 250;
-
-/// How long a statement may take on PostgreSQL, and how long one waits for a connection to it: a server that holds
-/// connections and does not answer must not hold requests too. SQLite is this process, and its queue is fair.
-const PATIENCE: Duration = Duration::from_secs(10);
-
-/// How long a migration may take, where no request waits.
-const LONG_PATIENCE: Duration = Duration::from_secs(3600);
-
-/// How long a connection that was used may take to be ready for the next.
-const RETURN_LIMIT: Duration = Duration::from_secs(5);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Engine {
@@ -48,42 +37,26 @@ pub enum Engine {
 pub struct Db(Arc<Inner>);
 
 struct Inner {
-    engine: Engine,
-    /// On PostgreSQL the same pool twice.
-    readers: AnyPool,
-    writer: AnyPool,
+    server: Server,
     topics: Mutex<HashMap<&'static str, Arc<Notify>>>,
 }
 
-/// A connection that statements run on: a pooled one for reads, or that of a transaction.
-pub struct Conn {
-    inside: Inside,
-    /// For each statement.
-    limit: Duration,
+enum Server {
+    Sqlite(Sqlite),
+    Postgres(Postgres),
 }
 
-enum Inside {
-    Pooled(PoolConnection<Any>),
-    Transaction(Transaction<'static, Any>),
-}
+/// A connection that statements run on: one for reads, or that of a transaction.
+pub struct Conn(pub(crate) Inside);
 
-impl Conn {
-    pub(crate) fn raw(&mut self) -> &mut AnyConnection {
-        match &mut self.inside {
-            Inside::Pooled(conn) => conn,
-            Inside::Transaction(tx) => tx,
-        }
-    }
-
-    pub(crate) fn limit(&self) -> Duration {
-        self.limit
-    }
+pub(crate) enum Inside {
+    Sqlite(Lease),
+    Postgres(Session),
 }
 
 /// A write transaction. `'a` is the life of what its closure borrows.
 pub struct Tx<'a> {
     conn: Conn,
-    engine: Engine,
     signals: Vec<&'static str>,
     borrowed: PhantomData<&'a ()>,
 }
@@ -116,13 +89,21 @@ impl Tx<'_> {
     /// # Errors
     /// If the database cannot be asked.
     pub async fn now(&mut self, cx: &Cx) -> Result<Timestamp> {
-        match self.engine {
-            Engine::Sqlite => Ok(cx.now()),
-            Engine::Postgres => {
+        match self.conn.0 {
+            Inside::Sqlite(_) => Ok(cx.now()),
+            Inside::Postgres(_) => {
                 let sql = "SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT)";
                 let (micros,): (i64,) = query(sql).one(self).await?;
                 Ok(Timestamp(micros))
             }
+        }
+    }
+
+    /// Runs the statements of a migration.
+    pub(crate) async fn batch(&mut self, sql: &'static str) -> Result<()> {
+        match &mut self.conn.0 {
+            Inside::Sqlite(lease) => lease.batch(sql),
+            Inside::Postgres(session) => session.batch(sql).await,
         }
     }
 }
@@ -142,11 +123,7 @@ impl Db {
     /// # Errors
     /// If the file cannot be opened, or was written by a newer release.
     pub async fn sqlite(cx: &Cx, path: &Path, migrations: &[Migrations]) -> Result<Db> {
-        let url = format!("sqlite://{}?mode=rwc", percent_encode(path)?);
-        let writer = pool(&url, Engine::Sqlite, 1, false).await?;
-        // WAL must be on before the first reader connects, or that one would try to switch it on itself.
-        let readers = pool(&url, Engine::Sqlite, 4, true).await?;
-        let db = Db::over(Engine::Sqlite, readers, writer);
+        let db = Db::over(Server::Sqlite(Sqlite::open(path)?));
         migrate::run(&db, cx, migrations, Some(path)).await?;
         Ok(db)
     }
@@ -156,18 +133,20 @@ impl Db {
     /// # Errors
     /// If it cannot be reached, or was written by a newer release.
     pub async fn postgres(cx: &Cx, url: &str, migrations: &[Migrations]) -> Result<Db> {
-        let both = pool(url, Engine::Postgres, 16, false).await?;
-        let db = Db::over(Engine::Postgres, both.clone(), both);
+        let db = Db::over(Server::Postgres(Postgres::connect(url).await?));
         migrate::run(&db, cx, migrations, None).await?;
         Ok(db)
     }
 
-    fn over(engine: Engine, readers: AnyPool, writer: AnyPool) -> Db {
-        Db(Arc::new(Inner { engine, readers, writer, topics: Mutex::default() }))
+    fn over(server: Server) -> Db {
+        Db(Arc::new(Inner { server, topics: Mutex::default() }))
     }
 
     pub fn engine(&self) -> Engine {
-        self.0.engine
+        match self.0.server {
+            Server::Sqlite(_) => Engine::Sqlite,
+            Server::Postgres(_) => Engine::Postgres,
+        }
     }
 
     /// A connection to read with. Each statement sees what was committed before it.
@@ -175,12 +154,10 @@ impl Db {
     /// # Errors
     /// 503 if there is none for 30 seconds (on PostgreSQL ten).
     pub async fn read(&self) -> Result<Conn> {
-        let inside = Inside::Pooled(self.0.readers.acquire().await.map_err(database)?);
-        Ok(Conn { inside, limit: self.patience() })
-    }
-
-    fn patience(&self) -> Duration {
-        if self.0.engine == Engine::Postgres { PATIENCE } else { LONG_PATIENCE }
+        Ok(Conn(match &self.0.server {
+            Server::Sqlite(sqlite) => Inside::Sqlite(sqlite.reader().await?),
+            Server::Postgres(postgres) => Inside::Postgres(postgres.session().await?),
+        }))
     }
 
     /// Runs `work` in one transaction, together with the audit event that `grant` stands for.
@@ -242,7 +219,7 @@ impl Db {
     where
         F: for<'t> Fn(&'t mut Tx<'a>) -> Step<'t, T>,
     {
-        let mut tx = self.begin(self.patience()).await?;
+        let mut tx = self.begin(false).await?;
         if let Some(condition) = condition
             && condition.query.clone().optional::<(Option<i64>,)>(&mut tx).await?.is_none()
         {
@@ -256,29 +233,29 @@ impl Db {
 
     /// The writing connection, for what SQLite refuses inside a transaction.
     pub(crate) async fn outside_transaction(&self) -> Result<Conn> {
-        let inside = Inside::Pooled(self.0.writer.acquire().await.map_err(database)?);
-        Ok(Conn { inside, limit: LONG_PATIENCE })
+        Ok(Conn(match &self.0.server {
+            Server::Sqlite(sqlite) => Inside::Sqlite(sqlite.writer().await?),
+            Server::Postgres(postgres) => Inside::Postgres(postgres.session().await?),
+        }))
     }
 
     /// A transaction for a migration, which may take its time.
     pub(crate) async fn begin_long<'a>(&self) -> Result<Tx<'a>> {
-        self.begin(LONG_PATIENCE).await
+        self.begin(true).await
     }
 
-    async fn begin<'a>(&self, limit: Duration) -> Result<Tx<'a>> {
-        let statement = match self.0.engine {
-            Engine::Sqlite => "BEGIN IMMEDIATE",
-            Engine::Postgres => "BEGIN ISOLATION LEVEL SERIALIZABLE",
-        };
-        let begun = async { self.0.writer.begin_with(statement).await.map_err(database) };
-        let conn = Conn { inside: Inside::Transaction(within(limit, begun).await?), limit };
-        Ok(Tx { conn, engine: self.0.engine, signals: Vec::new(), borrowed: PhantomData })
+    async fn begin<'a>(&self, long: bool) -> Result<Tx<'a>> {
+        let conn = Conn(match &self.0.server {
+            Server::Sqlite(sqlite) => Inside::Sqlite(sqlite.begin().await?),
+            Server::Postgres(postgres) => Inside::Postgres(postgres.begin(long).await?),
+        });
+        Ok(Tx { conn, signals: Vec::new(), borrowed: PhantomData })
     }
 
     pub(crate) async fn commit(&self, tx: Tx<'_>) -> Result<()> {
-        let limit = tx.conn.limit;
-        if let Inside::Transaction(inside) = tx.conn.inside {
-            within(limit, async { inside.commit().await.map_err(database) }).await?;
+        match tx.conn.0 {
+            Inside::Sqlite(lease) => lease.commit()?,
+            Inside::Postgres(session) => session.commit().await?,
         }
         for topic in tx.signals {
             self.signal(topic).notify_one();
@@ -295,74 +272,9 @@ impl Db {
 
     /// Waits for running statements and closes every connection.
     pub async fn close(&self) {
-        self.0.writer.close().await;
-        self.0.readers.close().await;
+        match &self.0.server {
+            Server::Sqlite(sqlite) => sqlite.close().await,
+            Server::Postgres(postgres) => postgres.close().await,
+        }
     }
-}
-
-/// Whether the database asks for the transaction to be run again: PostgreSQL's `serialization_failure` and
-/// `deadlock_detected`, SQLite's `SQLITE_BUSY` and its extended codes.
-fn is_serialization(error: &Error) -> bool {
-    error
-        .cause()
-        .and_then(|cause| cause.downcast_ref::<sqlx::Error>())
-        .and_then(|cause| cause.as_database_error())
-        .is_some_and(|inner| matches!(inner.code().as_deref(), Some("40001" | "40P01" | "5" | "261" | "517")))
-}
-
-async fn pool(url: &str, engine: Engine, connections: u32, read_only: bool) -> Result<AnyPool> {
-    static DRIVERS: Once = Once::new();
-    DRIVERS.call_once(sqlx::any::install_default_drivers);
-    let options: AnyConnectOptions = url.parse().map_err(|error: sqlx::Error| {
-        Error::bad_request("the database address does not read").because(error)
-    })?;
-    AnyPoolOptions::new()
-        .max_connections(connections)
-        .acquire_timeout(if engine == Engine::Postgres { PATIENCE } else { Duration::from_secs(30) })
-        // A connection is checked when it fails, not before each use: that would double the round trips.
-        .test_before_acquire(engine == Engine::Postgres)
-        .idle_timeout(None)
-        .max_lifetime(None)
-        .after_release(move |conn, _| {
-            Box::pin(async move {
-                if conn.is_in_transaction() || engine == Engine::Postgres {
-                    // Waits until a rollback that was only asked for, or a statement that nobody waits for, is done.
-                    // One that never is must not keep its place in the pool.
-                    let ready = tokio::time::timeout(RETURN_LIMIT, conn.ping()).await;
-                    ready.unwrap_or(Err(sqlx::Error::PoolTimedOut))?;
-                }
-                // A full disk makes SQLite roll back by itself; the driver's own rollback finds nothing then, and it
-                // counts a transaction for ever. Such a connection is good for nothing.
-                Ok(!conn.is_in_transaction())
-            })
-        })
-        .after_connect(move |conn, _| {
-            Box::pin(async move {
-                if engine == Engine::Postgres {
-                    // The locks of a process that was cut off or suspended in a transaction must not stay.
-                    conn.execute("SET idle_in_transaction_session_timeout = '60s'").await?;
-                }
-                if engine == Engine::Sqlite {
-                    // FULL: what was acknowledged survives a power cut (each commit is fsynced).
-                    conn.execute(
-                        "PRAGMA busy_timeout = 10000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;
-                         PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF; PRAGMA cache_size = -4096",
-                    )
-                    .await?;
-                    if read_only {
-                        conn.execute("PRAGMA query_only = ON").await?;
-                    }
-                }
-                Ok(())
-            })
-        })
-        .connect_with(options)
-        .await
-        .map_err(|error| Error::unavailable("cannot open the database").because(error))
-}
-
-/// A path as it may stand in an `sqlite://` address.
-fn percent_encode(path: &Path) -> Result<String> {
-    let text = path.to_str().ok_or_else(|| Error::bad_request("the path of the database is not UTF-8"))?;
-    Ok(text.replace('%', "%25").replace('?', "%3f").replace('#', "%23"))
 }

@@ -4,10 +4,9 @@ use std::path::Path;
 
 use hanse_core::{Cx, Error, Result, hex};
 use sha2::{Digest, Sha256};
-use sqlx::AssertSqlSafe;
 
 use crate::db::{Db, Engine, Tx};
-use crate::query::{database, query};
+use crate::query::query;
 
 /// One step of a service's schema.
 #[derive(Clone, Copy, Debug)]
@@ -101,7 +100,7 @@ fn pending(
 
 async fn apply(tx: &mut Tx<'_>, cx: &Cx, service: &str, step: &Migration) -> Result<()> {
     tracing::info!(service, version = step.version, name = step.name, "migrating");
-    sqlx::raw_sql(AssertSqlSafe(step.sql)).execute(tx.raw()).await.map_err(database)?;
+    tx.batch(step.sql).await?;
     query("INSERT INTO schema_migrations (service, version, name, checksum, applied_at) VALUES ($1, $2, $3, $4, $5)")
         .bind(service)
         .bind(step.version)

@@ -1,12 +1,15 @@
 //! A statement with its parameters, and the rows that come back.
 
 use hanse_core::{Error, Result};
-use sqlx::any::{AnyRow, AnyTypeInfoKind};
-use sqlx::{AssertSqlSafe, Column as _, Row as _, ValueRef as _};
+use sqlx::{Column as _, Row as _};
 
-use crate::coalesced::within;
 use crate::column::{FromColumn, Value};
-use crate::db::Conn;
+use crate::db::{Conn, Inside};
+use crate::failure::{Failure, database};
+use crate::{postgres, sqlite};
+
+/// The target of the trace event that each statement leaves, with its text in `sql`.
+pub const STATEMENT: &str = "hanse_store::statement";
 
 /// A statement under construction. The text is ours; whatever comes from a client is bound.
 #[must_use]
@@ -21,40 +24,31 @@ pub fn query(sql: impl Into<String>) -> Query {
     Query { sql: sql.into(), values: Vec::new() }
 }
 
-/// One row of a result.
-pub struct Row(AnyRow);
+/// One row of a result, as its engine has it.
+pub enum Row<'r> {
+    #[doc(hidden)]
+    Sqlite(&'r rusqlite::Row<'r>),
+    #[doc(hidden)]
+    Postgres(&'r sqlx::postgres::PgRow),
+}
 
-impl Row {
+impl Row<'_> {
     /// # Errors
     /// An internal error if there is no such column or it holds something else.
     pub fn get<T: FromColumn>(&self, column: &str) -> Result<T> {
-        let index = self
-            .0
-            .columns()
-            .iter()
-            .position(|known| known.name() == column)
-            .ok_or_else(|| Error::internal(format!("the result has no column {column}")))?;
+        let index = match self {
+            Row::Sqlite(row) => row.as_ref().column_index(column).ok(),
+            Row::Postgres(row) => row.columns().iter().position(|known| known.name() == column),
+        };
+        let index = index.ok_or_else(|| Error::internal(format!("the result has no column {column}")))?;
         self.at(index).map_err(|error| Error::internal(format!("column {column}: {error}")))
     }
 
     fn at<T: FromColumn>(&self, index: usize) -> Result<T> {
-        let raw = self.0.try_get_raw(index).map_err(database)?;
-        let value = if raw.is_null() {
-            Value::Text(None)
-        } else {
-            match raw.type_info().kind() {
-                AnyTypeInfoKind::Text => Value::Text(Some(self.0.try_get(index).map_err(database)?)),
-                AnyTypeInfoKind::SmallInt | AnyTypeInfoKind::Integer | AnyTypeInfoKind::BigInt => {
-                    Value::Int(Some(self.0.try_get(index).map_err(database)?))
-                }
-                AnyTypeInfoKind::Real | AnyTypeInfoKind::Double => {
-                    Value::Float(Some(self.0.try_get(index).map_err(database)?))
-                }
-                AnyTypeInfoKind::Blob => Value::Bytes(Some(self.0.try_get(index).map_err(database)?)),
-                other => return Err(Error::internal(format!("a column of the foreign type {other:?}"))),
-            }
-        };
-        T::from_column(value)
+        T::from_column(match self {
+            Row::Sqlite(row) => sqlite::column(row, index)?,
+            Row::Postgres(row) => postgres::column(row, index)?,
+        })
     }
 }
 
@@ -109,35 +103,41 @@ impl Query {
     /// # Errors
     /// 409 with that message.
     pub async fn execute_unique(self, conn: &mut Conn, conflict: &str) -> Result<u64> {
-        self.run(conn).await?.map_err(|error| match error.as_database_error() {
-            Some(known) if known.is_unique_violation() => Error::conflict(conflict).because(error),
-            _ => database(error),
+        self.run(conn).await?.map_err(|failure| {
+            if failure.is_unique_violation() {
+                Error::conflict(conflict).because(failure)
+            } else {
+                database(failure)
+            }
         })
     }
 
-    async fn run(self, conn: &mut Conn) -> Result<Result<u64, sqlx::Error>> {
-        let limit = conn.limit();
-        let done = async { Ok(prepare(&self.sql, self.values)?.execute(conn.raw()).await) };
-        Ok(within(limit, done).await?.map(|done| done.rows_affected()))
+    async fn run(self, conn: &mut Conn) -> Result<Result<u64, Failure>> {
+        self.begin().await?;
+        match &mut conn.0 {
+            Inside::Sqlite(lease) => lease.execute(&self.sql, &self.values),
+            Inside::Postgres(session) => session.execute(&self.sql, self.values).await,
+        }
     }
 
     /// # Errors
     /// An internal error if the database or the row type fails.
     pub async fn all<T: FromRow>(self, conn: &mut Conn) -> Result<Vec<T>> {
-        let limit = conn.limit();
-        let rows = async { prepare(&self.sql, self.values)?.fetch_all(conn.raw()).await.map_err(database) };
-        let rows = within(limit, rows).await?;
-        rows.into_iter().map(|row| T::from_row(&Row(row))).collect()
+        self.begin().await?;
+        match &mut conn.0 {
+            Inside::Sqlite(lease) => lease.all(&self.sql, &self.values),
+            Inside::Postgres(session) => session.all(&self.sql, self.values).await,
+        }
     }
 
     /// # Errors
     /// An internal error if the database or the row type fails.
     pub async fn optional<T: FromRow>(self, conn: &mut Conn) -> Result<Option<T>> {
-        let limit = conn.limit();
-        let row =
-            async { prepare(&self.sql, self.values)?.fetch_optional(conn.raw()).await.map_err(database) };
-        let row = within(limit, row).await?;
-        row.map(|row| T::from_row(&Row(row))).transpose()
+        self.begin().await?;
+        match &mut conn.0 {
+            Inside::Sqlite(lease) => lease.optional(&self.sql, &self.values),
+            Inside::Postgres(session) => session.optional(&self.sql, self.values).await,
+        }
     }
 
     /// # Errors
@@ -145,59 +145,19 @@ impl Query {
     pub async fn one<T: FromRow>(self, conn: &mut Conn) -> Result<T> {
         self.optional(conn).await?.ok_or_else(|| Error::internal("a statement gave no row"))
     }
-}
 
-type Prepared<'q> = sqlx::query::Query<'q, sqlx::Any, sqlx::any::AnyArguments>;
-
-/// # Errors
-/// 400 for a NUL in a text: PostgreSQL takes none, and what has one comes from outside.
-fn prepare(sql: &str, values: Vec<Value>) -> Result<Prepared<'_>> {
-    let mut query = sqlx::query(AssertSqlSafe(sql));
-    for value in values {
-        query = match value {
-            Value::Text(Some(text)) if text.contains('\0') => {
-                return Err(Error::bad_request("A text must not contain a NUL character."));
-            }
-            Value::Text(value) => query.bind(value),
-            Value::Int(value) => query.bind(value),
-            Value::Float(value) => query.bind(value),
-            Value::Bytes(value) => query.bind(value),
-        };
+    /// What comes before every statement.
+    ///
+    /// # Errors
+    /// 400 for a NUL in a text: PostgreSQL takes none, and what has one comes from outside.
+    async fn begin(&self) -> Result<()> {
+        let has_nul = |value: &Value| matches!(value, Value::Text(Some(text)) if text.contains('\0'));
+        if self.values.iter().any(has_nul) {
+            return Err(Error::bad_request("A text must not contain a NUL character."));
+        }
+        tracing::trace!(target: STATEMENT, sql = self.sql);
+        // A task that asks SQLite again and again never waits, and would keep its thread to itself.
+        tokio::task::consume_budget().await;
+        Ok(())
     }
-    Ok(query)
-}
-
-/// What a failure of the database is to us.
-pub(crate) fn database(error: sqlx::Error) -> Error {
-    match &error {
-        sqlx::Error::Database(inner) if inner.is_unique_violation() => {
-            Error::conflict("The object exists already.").because(error)
-        }
-        sqlx::Error::PoolTimedOut => {
-            Error::unavailable("The database is overloaded; try again.").because(error)
-        }
-        sqlx::Error::Database(inner) if is_full(inner.as_ref()) => {
-            Error::unavailable("The disk of the cloud's database is full; the operator must free space.")
-                .because(error)
-        }
-        sqlx::Error::Io(_) | sqlx::Error::PoolClosed => cannot_reach(error),
-        sqlx::Error::Database(inner) if is_away(inner.as_ref()) => cannot_reach(error),
-        _ => Error::internal("").because(error),
-    }
-}
-
-fn cannot_reach(error: sqlx::Error) -> Error {
-    Error::unavailable("The database cannot be reached; try again.").because(error)
-}
-
-/// PostgreSQL starts, stops, is full of connections, or has ended this one (class 57P and 08, `too_many_connections`,
-/// `idle_in_transaction_session_timeout`).
-fn is_away(error: &dyn sqlx::error::DatabaseError) -> bool {
-    let code = error.code().unwrap_or_default();
-    code.starts_with("57P") || code.starts_with("08") || matches!(&*code, "53300" | "25P03")
-}
-
-/// `SQLITE_FULL` and PostgreSQL's `disk_full`.
-fn is_full(error: &dyn sqlx::error::DatabaseError) -> bool {
-    matches!(error.code().as_deref(), Some("13" | "53100"))
 }

@@ -206,6 +206,95 @@ async fn a_transaction_that_the_database_itself_rolls_back_breaks_no_later_one()
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_follows_a_rollback_of_the_database_itself_in_the_same_transaction_is_not_done() {
+    let (cx, _) = context();
+    for test in databases(&cx, ALL).await {
+        if test.db.engine() != Engine::Sqlite {
+            continue;
+        }
+        let grant = Grant::operator(&cx, WRITE, "x");
+        let written = test.db.write(&cx, &grant, |tx| {
+            Box::pin(async move {
+                // Whoever goes on all the same.
+                let broken = "INSERT OR ROLLBACK INTO slots (id) VALUES ('x'), ('x')";
+                assert!(query(broken).execute(tx).await.is_err());
+                query("INSERT INTO slots (id) VALUES ('y')").execute(tx).await.map(drop)
+            })
+        });
+        assert_eq!(written.await.unwrap_err().kind(), Kind::Internal);
+        let mut conn = test.db.read().await.unwrap();
+        let slots: Vec<(String,)> = query("SELECT id FROM slots").all(&mut conn).await.unwrap();
+        assert_eq!(slots, []);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_that_nobody_waits_for_any_more_leaves_nothing_and_holds_nobody_up() {
+    let (cx, _) = context();
+    for test in databases(&cx, ALL).await {
+        let grant = Grant::operator(&cx, WRITE, "x");
+        let endless = test.db.write(&cx, &grant, |tx| {
+            Box::pin(async move {
+                query("INSERT INTO slots (id) VALUES ('x')").execute(tx).await?;
+                std::future::pending::<Result<(), Error>>().await
+            })
+        });
+        assert!(tokio::time::timeout(Duration::from_millis(200), endless).await.is_err());
+        insert(&test.db, &cx, "a", 1, None).await.unwrap();
+        let mut conn = test.db.read().await.unwrap();
+        let slots: Vec<(String,)> = query("SELECT id FROM slots").all(&mut conn).await.unwrap();
+        assert_eq!(slots, [], "{}", test.engine);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn parameters_go_by_their_numbers_and_not_by_their_order() {
+    let (cx, _) = context();
+    for test in databases(&cx, ALL).await {
+        let mut conn = test.db.read().await.unwrap();
+        let sql = "SELECT CAST($2 AS TEXT), CAST($1 AS BIGINT), CAST($2 AS TEXT)";
+        let row: (String, i64, String) = query(sql).bind(7).bind("two").one(&mut conn).await.unwrap();
+        assert_eq!(row, ("two".to_owned(), 7, "two".to_owned()), "{}", test.engine);
+        let missing = query("SELECT CAST($1 AS BIGINT)").one::<(i64,)>(&mut conn).await;
+        assert!(missing.is_err(), "{}", test.engine);
+    }
+}
+
+/// What `hanse admin` does beside a cloud that runs.
+#[tokio::test]
+async fn who_waits_for_another_process_to_end_its_write_keeps_no_thread_from_other_work() {
+    let (cx, _) = context();
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("state.db");
+    let (one, other) =
+        (Db::sqlite(&cx, &path, ALL).await.unwrap(), Db::sqlite(&cx, &path, ALL).await.unwrap());
+    let (locked, release) = (tokio::sync::Notify::new(), tokio::sync::Notify::new());
+    let (locked, release) = (&locked, &release);
+    let grant = Grant::operator(&cx, WRITE, "x");
+    let long = one.write(&cx, &grant, |tx| {
+        Box::pin(async move {
+            query("INSERT INTO slots (id) VALUES ('x')").execute(tx).await?;
+            locked.notify_one();
+            release.notified().await;
+            Ok(())
+        })
+    });
+    let waits = async {
+        locked.notified().await;
+        let (insert, release) = tokio::join!(insert(&other, &cx, "a", 1, None), async {
+            // Runs on the only thread there is.
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            release.notify_one();
+        });
+        let () = release;
+        insert
+    };
+    let (long, waits) = tokio::join!(long, waits);
+    long.unwrap();
+    assert_eq!(waits.unwrap(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn of_fifty_that_race_for_the_last_unit_one_wins() {
     let (cx, _) = context();
     for test in databases(&cx, ALL).await {

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::time::Instant;
 
 use hanse_policy::{Caller, DomainRef, Role, Target, TokenScope, Verb};
-use hanse_store::{Engine, query};
+use hanse_store::{Engine, STATEMENT, query};
 use serde_json::{Value, json};
 use tracing::field::Field;
 use tracing::span::{Attributes, Id, Record};
@@ -67,7 +67,7 @@ async fn seed(cloud: &Cloud, users: usize) {
         .unwrap();
 }
 
-/// Counts what is read from the database, as its driver tells of it. In the whole process: nextest gives each test its
+/// Counts what is read from the database, as the store tells of it. In the whole process: nextest gives each test its
 /// own.
 struct Reads;
 
@@ -75,12 +75,12 @@ static READS: AtomicUsize = AtomicUsize::new(0);
 
 impl Subscriber for Reads {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.target() == "sqlx::query"
+        metadata.target() == STATEMENT
     }
 
     fn event(&self, event: &Event<'_>) {
         event.record(&mut |field: &Field, value: &dyn Debug| {
-            let is_read = field.name() == "summary" && format!("{value:?}").contains("SELECT");
+            let is_read = field.name() == "sql" && format!("{value:?}").contains("SELECT");
             READS.fetch_add(usize::from(is_read), SeqCst);
         });
     }
@@ -95,8 +95,7 @@ impl Subscriber for Reads {
     fn exit(&self, _: &Id) {}
 }
 
-/// How often a call reads. The driver tells of a statement when it is done with it, which may be after the answer: so
-/// one more or less in ten calls is none.
+/// How often a call reads; something else may read once meanwhile.
 async fn reads(cloud: &Cloud, path: &str, token: &str) -> usize {
     let before = READS.load(SeqCst);
     for _ in 0..10 {
