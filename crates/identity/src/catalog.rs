@@ -10,7 +10,7 @@ mod tokens;
 
 pub(crate) use filters::{Given, add, check, endpoints_of_project, list, projects_of, remove};
 pub(crate) use groups::{EndpointGroup, endpoints_of_group};
-pub(crate) use tokens::Listing;
+pub(crate) use tokens::{ListedService, Listing};
 
 use hanse_core::{Error, Timestamp, hex};
 use hanse_web::CatalogEntry;
@@ -53,8 +53,8 @@ const INTERFACES: [&str; 3] = ["admin", "internal", "public"];
 
 /// What comes with the build.
 pub(crate) struct BuiltIn {
-    /// Each with the address that it stands below.
-    entries: Vec<(CatalogEntry, String)>,
+    services: Vec<Service>,
+    endpoints: Vec<Endpoint>,
     region: String,
     public_url: String,
 }
@@ -77,7 +77,14 @@ impl BuiltIn {
         let here = here.into_iter().map(|entry| (entry, public_url.clone()));
         let elsewhere =
             elsewhere.into_iter().map(|(entry, url)| (entry, url.trim_end_matches('/').to_owned()));
-        BuiltIn { entries: here.chain(elsewhere).collect(), region, public_url }
+        // Each with the address that it stands below.
+        let entries: Vec<(CatalogEntry, String)> = here.chain(elsewhere).collect();
+        let services = entries.iter().map(|(entry, _)| service(entry)).collect();
+        let each = |(entry, base): &(CatalogEntry, String)| {
+            INTERFACES.map(|interface| endpoint(entry, base, interface, &region))
+        };
+        let endpoints = entries.iter().flat_map(each).collect();
+        BuiltIn { services, endpoints, region, public_url }
     }
 
     /// The address of an object of this API.
@@ -95,32 +102,37 @@ impl BuiltIn {
         }]
     }
 
-    pub(crate) fn services(&self) -> Vec<Service> {
-        let service = |(entry, _): &(CatalogEntry, String)| Service {
-            id: id(&[entry.kind]),
-            kind: entry.kind.to_owned(),
-            name: entry.name.to_owned(),
-            enabled: true,
-            extra: Attributes::from_iter([("description".to_owned(), "".into())]),
-            created_at: Timestamp(0),
-        };
-        self.entries.iter().map(service).collect()
+    pub(crate) fn services(&self) -> &[Service] {
+        &self.services
     }
 
-    pub(crate) fn endpoints(&self) -> Vec<Endpoint> {
-        let endpoint = |(entry, base): &(CatalogEntry, String), interface: &str| Endpoint {
-            id: id(&[entry.kind, interface]),
-            service_id: id(&[entry.kind]),
-            interface: interface.to_owned(),
-            region_id: Some(self.region.clone()),
-            // Keystone's spelling of the project's place.
-            url: format!("{base}{}", entry.path).replace("{project_id}", "$(project_id)s"),
-            enabled: true,
-            extra: Attributes::new(),
-            created_at: Timestamp(0),
-        };
-        let each = |entry| INTERFACES.iter().map(move |interface| endpoint(entry, interface));
-        self.entries.iter().flat_map(each).collect()
+    pub(crate) fn endpoints(&self) -> &[Endpoint] {
+        &self.endpoints
+    }
+}
+
+fn service(entry: &CatalogEntry) -> Service {
+    Service {
+        id: id(&[entry.kind]),
+        kind: entry.kind.to_owned(),
+        name: entry.name.to_owned(),
+        enabled: true,
+        extra: Attributes::from_iter([("description".to_owned(), "".into())]),
+        created_at: Timestamp(0),
+    }
+}
+
+fn endpoint(entry: &CatalogEntry, base: &str, interface: &str, region: &str) -> Endpoint {
+    Endpoint {
+        id: id(&[entry.kind, interface]),
+        service_id: id(&[entry.kind]),
+        interface: interface.to_owned(),
+        region_id: Some(region.to_owned()),
+        // Keystone's spelling of the project's place.
+        url: format!("{base}{}", entry.path).replace("{project_id}", "$(project_id)s"),
+        enabled: true,
+        extra: Attributes::new(),
+        created_at: Timestamp(0),
     }
 }
 

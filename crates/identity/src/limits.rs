@@ -361,7 +361,7 @@ impl Identity {
         let own = self.0.catalog.services();
         let mut conn = self.0.db.read().await?;
         let mut services: Vec<String> =
-            own.into_iter().filter(|known| known.kind == service_type).map(|known| known.id).collect();
+            own.iter().filter(|known| known.kind == service_type).map(|known| known.id.clone()).collect();
         let stored: Vec<Service> =
             db::rows::select::<Service>().eq("kind", service_type).all(&mut conn).await?;
         services.extend(stored.into_iter().map(|known| known.id));

@@ -235,13 +235,7 @@ async fn resolved(identity: &Identity, cx: &Cx) -> Result<Vec<(Endpoint, Option<
         let found = places.iter().find_map(|place| pairs.iter().find(|pair| pair.1 == *place));
         found.map(|pair| pair.0.clone())
     };
-    Ok(endpoints
-        .into_iter()
-        .map(|endpoint| {
-            let policy = policy_of(&endpoint);
-            (endpoint, policy)
-        })
-        .collect())
+    Ok(endpoints.map(|endpoint| (endpoint.clone(), policy_of(endpoint))).collect())
 }
 
 pub(crate) async fn endpoints_of(

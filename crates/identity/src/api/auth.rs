@@ -7,12 +7,12 @@ use hanse_core::{Error, Result, Secret, Timestamp, check_text};
 use hanse_policy::{AccessRule, Delegation, TokenScope};
 use hanse_web::{Body, Call, Open, Params, Reply};
 use http::{HeaderMap, HeaderName, StatusCode};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::Identity;
 use crate::auth::{DomainNamed, Issued, Named, Opened, Proof, Receipt, Want, unsupported_method};
-use crate::catalog::Listing;
+use crate::catalog::{ListedService, Listing};
 use crate::gateway;
 use crate::model::{Site, unauthorized};
 use crate::verbs::{AUTH_CATALOG, AUTH_SYSTEM};
@@ -254,7 +254,29 @@ fn want(scope: Option<ScopeBody>) -> Result<Want> {
     }
 }
 
-pub(crate) fn view(identity: &Identity, opened: &Opened, catalog: Option<&Listing>) -> Value {
+/// A token on the wire. The catalog is most of it, so it is written as it stands.
+#[derive(Serialize)]
+pub(crate) struct Shown<'c> {
+    token: Inside<'c>,
+}
+
+#[derive(Serialize)]
+struct Inside<'c> {
+    #[serde(flatten)]
+    claims: Value,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    catalog: Option<Vec<ListedService<'c>>>,
+}
+
+pub(crate) fn view<'c>(identity: &'c Identity, opened: &Opened, catalog: Option<&'c Listing>) -> Shown<'c> {
+    let caller = &opened.caller;
+    let catalog = catalog.filter(|_| caller.scope != TokenScope::Unscoped);
+    let listed =
+        |listing: &'c Listing| listing.for_token(&identity.0.catalog, caller.project_id(), &caller.user_id);
+    Shown { token: Inside { claims: claims(opened), catalog: catalog.map(listed) } }
+}
+
+fn claims(opened: &Opened) -> Value {
     let (payload, caller) = (&opened.payload, &opened.caller);
     let domain = |domain: &hanse_policy::DomainRef| json!({ "id": domain.id, "name": domain.name });
     let mut token = json!({
@@ -284,7 +306,7 @@ pub(crate) fn view(identity: &Identity, opened: &Opened, catalog: Option<&Listin
         Some(Delegation::Ec2Credential { .. }) | None => {}
     }
     match &caller.scope {
-        TokenScope::Unscoped => return json!({ "token": token }),
+        TokenScope::Unscoped => return token,
         TokenScope::Project(project) => {
             token["project"] =
                 json!({ "domain": domain(&project.domain), "id": project.id, "name": project.name });
@@ -294,10 +316,7 @@ pub(crate) fn view(identity: &Identity, opened: &Opened, catalog: Option<&Listin
         TokenScope::System => token["system"] = json!({ "all": true }),
     }
     token["roles"] = caller.roles.iter().map(|role| json!({ "id": role.id, "name": role.name })).collect();
-    if let Some(listing) = catalog {
-        token["catalog"] = listing.for_token(&identity.0.catalog, caller.project_id(), &caller.user_id);
-    }
-    json!({ "token": token })
+    token
 }
 
 fn subject(headers: &HeaderMap) -> Option<&str> {

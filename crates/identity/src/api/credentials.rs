@@ -147,12 +147,12 @@ async fn identify(
     call: &Call,
     open: &Open,
     signed: Signed,
-) -> Result<(Opened, Json<Value>)> {
+) -> Result<(Opened, Response)> {
     let opened = identity.identify(&call.cx, &call.caller, open.peer, signed).await?;
     let opened = gateway::soon(identity, &call.cx, &call.caller, opened);
     let snapshot = identity.0.snapshots.current(&call.cx).await?;
-    let body = token_view(identity, &opened, Some(snapshot.catalog()));
-    Ok((opened, Json(body)))
+    let answer = Json(token_view(identity, &opened, Some(snapshot.catalog()))).into_response();
+    Ok((opened, answer))
 }
 
 pub(crate) async fn ec2_tokens(
@@ -162,9 +162,9 @@ pub(crate) async fn ec2_tokens(
     Body(body): Body<Map<String, Value>>,
 ) -> Reply<Response> {
     let request: Ec2Credentials = signed(body)?;
-    let (opened, body) = identify(&identity, &call, &open, Signed::Ec2(Box::new(request))).await?;
+    let (opened, answer) = identify(&identity, &call, &open, Signed::Ec2(Box::new(request))).await?;
     let token = identity.seal_token(&call.cx, &opened.payload)?;
-    Ok(([(SUBJECT, token)], body).into_response())
+    Ok(([(SUBJECT, token)], answer).into_response())
 }
 
 /// The service serves the one request and gets no token with which it could make others.
@@ -173,7 +173,7 @@ pub(crate) async fn s3_tokens(
     call: Call,
     open: Open,
     Body(body): Body<Map<String, Value>>,
-) -> Reply<Json<Value>> {
+) -> Reply<Response> {
     let request: S3Credentials = signed(body)?;
     Ok(identify(&identity, &call, &open, Signed::S3(request)).await?.1)
 }

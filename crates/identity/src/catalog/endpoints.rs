@@ -151,7 +151,7 @@ impl Resource for Endpoint {
     }
 
     fn built_in(identity: &Identity) -> Vec<Endpoint> {
-        identity.0.catalog.endpoints()
+        identity.0.catalog.endpoints().to_vec()
     }
 
     fn touched(&self) -> Vec<Touched> {

@@ -147,5 +147,6 @@ pub(crate) async fn endpoints_of_project(
     debug_assert!(scope == Scope::All, "the rule is for admins and system readers");
     require_project(identity, project).await?;
     let snapshot = identity.0.snapshots.confirmed(cx).await?;
-    Ok(snapshot.catalog().given(&identity.0.catalog, project).unwrap_or_default())
+    let given = snapshot.catalog().given(&identity.0.catalog, project).unwrap_or_default();
+    Ok(given.into_iter().cloned().collect())
 }

@@ -146,5 +146,5 @@ pub(crate) async fn endpoints_of_group(
     let group: EndpointGroup = show(identity, caller, id).await?;
     let listing = identity.0.snapshots.confirmed(cx).await?;
     let all = listing.catalog().endpoints(&identity.0.catalog);
-    Ok(all.into_iter().filter(|endpoint| group.contains(endpoint)).collect())
+    Ok(all.filter(|endpoint| group.contains(endpoint)).cloned().collect())
 }

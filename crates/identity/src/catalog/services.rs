@@ -101,7 +101,7 @@ impl Resource for Service {
     }
 
     fn built_in(identity: &Identity) -> Vec<Service> {
-        identity.0.catalog.services()
+        identity.0.catalog.services().to_vec()
     }
 
     fn touched(&self) -> Vec<Touched> {

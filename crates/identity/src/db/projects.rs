@@ -33,17 +33,38 @@ pub(crate) async fn show(
     visible(scope, is_domain).eq("id", id).optional(conn).await
 }
 
+impl DomainNamed {
+    /// The column that tells it from others, and what stands there.
+    fn column(&self) -> (&'static str, &str) {
+        match self {
+            DomainNamed::Id(id) => ("id", id),
+            DomainNamed::Name(name) => ("name", name),
+        }
+    }
+}
+
 /// The id of the domain, if there is one.
 pub(crate) async fn domain_id(conn: &mut Conn, domain: &DomainNamed) -> Result<Option<String>> {
-    let (column, value) = match domain {
-        DomainNamed::Id(id) => ("id", id),
-        DomainNamed::Name(name) => ("name", name),
-    };
+    let (column, value) = domain.column();
     let row: Option<(String,)> =
         query(format!("SELECT id FROM projects WHERE is_domain = 1 AND {column} = $1"))
             .bind(value)
             .optional(conn)
             .await?;
+    Ok(row.map(|(id,)| id))
+}
+
+/// The id of the project of that name in a domain that a client has named.
+pub(crate) async fn named_in(conn: &mut Conn, domain: &DomainNamed, name: &str) -> Result<Option<String>> {
+    let (column, value) = domain.column();
+    let row: Option<(String,)> = query(format!(
+        "SELECT p.id FROM projects p JOIN projects d ON d.id = p.domain_id AND d.is_domain = 1
+         WHERE p.is_domain = 0 AND d.{column} = $1 AND p.name = $2"
+    ))
+    .bind(value)
+    .bind(name)
+    .optional(conn)
+    .await?;
     Ok(row.map(|(id,)| id))
 }
 
