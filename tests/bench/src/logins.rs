@@ -14,7 +14,7 @@ use crate::{Options, ROUNDS};
 /// take turns, so that both run after the same rest and with as cold a cache.
 pub async fn measure(api: &Api, options: &Options) -> Result<Vec<Line>> {
     let login = api.login("hanse");
-    let times = options.each_round(500);
+    let times = options.each_round(100);
     let mut bare = Bare::start().await?;
     let mut cost = Cost::default();
     for _ in 0..ROUNDS {

@@ -7,7 +7,7 @@ use hanse_e2e::{Cloud, ok};
 
 use crate::ROUNDS;
 use crate::figures::{Amount, Line};
-use crate::process::{cpu, pss};
+use crate::process::{cpu, pss, settled_pss};
 
 /// No guests: what is measured is the cloud.
 pub const SIM: &str = "[hypervisor]\ndriver = \"sim\"";
@@ -23,7 +23,7 @@ pub async fn measure(idle_seconds: u64) -> Result<Vec<Line>> {
         // `hanse up` returns when /healthz tells of a connected node; it asks every 50 ms.
         empty.push(timed(|| cloud.hanse_ok(&["up"])));
         if round == ROUNDS {
-            lines = first_memory(&cloud)?;
+            lines = first_memory(&cloud).await?;
         }
         cloud.hanse_ok(&["down"]);
         existing.push(timed(|| cloud.hanse_ok(&["up"])));
@@ -48,12 +48,13 @@ fn timed<T>(work: impl FnOnce() -> T) -> Duration {
 }
 
 /// Of both processes after the start that made the cloud.
-fn first_memory(cloud: &Cloud) -> Result<Vec<Line>> {
-    let of = |(title, role)| {
+async fn first_memory(cloud: &Cloud) -> Result<Vec<Line>> {
+    let mut lines = Vec::new();
+    for (title, role) in ROLES {
         let what = format!("Memory (PSS) of the {title} after the first start");
-        Ok(Line::alone(what, Amount::mebibytes(pss(pid(cloud, role)?)?)))
-    };
-    ROLES.into_iter().map(of).collect()
+        lines.push(Line::alone(what, Amount::mebibytes(settled_pss(pid(cloud, role)?).await?)));
+    }
+    Ok(lines)
 }
 
 /// What both processes use after another start and a time without requests.
