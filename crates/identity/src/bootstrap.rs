@@ -7,6 +7,7 @@ use hanse_policy::{Grant, Scope, Verb};
 use hanse_store::{Db, Step, Tx};
 use serde_json::Value;
 
+use crate::auth::DomainNamed;
 use crate::db;
 use crate::db::revision::{Revision, Touched};
 use crate::db::users::NewPassword;
@@ -214,7 +215,9 @@ impl Seed<'_> {
 
     async fn project(&self, name: &str) -> Result<String> {
         let mut conn = self.db.read().await?;
-        if let Some(id) = db::projects::named(&mut conn, DEFAULT_DOMAIN, name).await? {
+        if let Some(id) =
+            db::projects::named(&mut conn, &DomainNamed::Id(DEFAULT_DOMAIN.to_owned()), name).await?
+        {
             return Ok(id);
         }
         drop(conn);

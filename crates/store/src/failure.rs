@@ -1,5 +1,7 @@
 //! What a failure of an engine is to us.
 
+use std::error::Error as StdError;
+
 use hanse_core::Error;
 
 /// A failure in the engine's own words, kept as the cause of ours.
@@ -74,11 +76,21 @@ pub(crate) fn database(failure: impl Into<Failure>) -> Error {
     } else if failure.is_full() {
         Error::unavailable("The disk of the cloud's database is full; the operator must free space.")
     } else if failure.is_away() {
-        Error::unavailable("The database cannot be reached; try again.")
+        return cannot_reach(failure);
     } else {
         Error::internal("")
     };
     error.because(failure)
+}
+
+/// It is away, or closed.
+pub(crate) fn cannot_reach(cause: impl StdError + Send + Sync + 'static) -> Error {
+    Error::unavailable("The database cannot be reached; try again.").because(cause)
+}
+
+/// It was not there when it should be opened.
+pub(crate) fn cannot_open(cause: impl StdError + Send + Sync + 'static) -> Error {
+    Error::unavailable("cannot open the database").because(cause)
 }
 
 /// Nobody gave a connection back in time.

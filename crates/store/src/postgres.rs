@@ -12,8 +12,8 @@ use sqlx::{
 
 use crate::coalesced::within;
 use crate::column::Value;
-use crate::failure::{Failure, database};
-use crate::query::{FromRow, Row};
+use crate::failure::{Failure, cannot_open, database};
+use crate::query::{FromRow, Raw, Row};
 
 const CONNECTIONS: u32 = 16;
 
@@ -73,7 +73,7 @@ impl Postgres {
             .connect_with(options)
             .await
             .map(Postgres)
-            .map_err(|error| Error::unavailable("cannot open the database").because(error))
+            .map_err(cannot_open)
     }
 
     /// A connection outside of any transaction.
@@ -123,7 +123,7 @@ impl Session {
         let limit = self.limit;
         let rows = async { bound(sql, values).fetch_all(self.conn()).await.map_err(database) };
         let rows = within(limit, rows).await?;
-        rows.iter().map(|row| T::from_row(&Row::Postgres(row))).collect()
+        rows.iter().map(|row| T::from_row(&Row(Raw::Postgres(row)))).collect()
     }
 
     /// # Errors
@@ -132,7 +132,7 @@ impl Session {
         let limit = self.limit;
         let row = async { bound(sql, values).fetch_optional(self.conn()).await.map_err(database) };
         let row = within(limit, row).await?;
-        row.map(|row| T::from_row(&Row::Postgres(&row))).transpose()
+        row.map(|row| T::from_row(&Row(Raw::Postgres(&row)))).transpose()
     }
 
     /// Runs several statements, which are separated by semicolons.

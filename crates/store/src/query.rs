@@ -25,10 +25,10 @@ pub fn query(sql: impl Into<String>) -> Query {
 }
 
 /// One row of a result, as its engine has it.
-pub enum Row<'r> {
-    #[doc(hidden)]
+pub struct Row<'r>(pub(crate) Raw<'r>);
+
+pub(crate) enum Raw<'r> {
     Sqlite(&'r rusqlite::Row<'r>),
-    #[doc(hidden)]
     Postgres(&'r sqlx::postgres::PgRow),
 }
 
@@ -36,18 +36,18 @@ impl Row<'_> {
     /// # Errors
     /// An internal error if there is no such column or it holds something else.
     pub fn get<T: FromColumn>(&self, column: &str) -> Result<T> {
-        let index = match self {
-            Row::Sqlite(row) => row.as_ref().column_index(column).ok(),
-            Row::Postgres(row) => row.columns().iter().position(|known| known.name() == column),
+        let index = match self.0 {
+            Raw::Sqlite(row) => row.as_ref().column_index(column).ok(),
+            Raw::Postgres(row) => row.columns().iter().position(|known| known.name() == column),
         };
         let index = index.ok_or_else(|| Error::internal(format!("the result has no column {column}")))?;
         self.at(index).map_err(|error| Error::internal(format!("column {column}: {error}")))
     }
 
     fn at<T: FromColumn>(&self, index: usize) -> Result<T> {
-        T::from_column(match self {
-            Row::Sqlite(row) => sqlite::column(row, index)?,
-            Row::Postgres(row) => postgres::column(row, index)?,
+        T::from_column(match self.0 {
+            Raw::Sqlite(row) => sqlite::column(row, index)?,
+            Raw::Postgres(row) => postgres::column(row, index)?,
         })
     }
 }
@@ -113,7 +113,7 @@ impl Query {
     }
 
     async fn run(self, conn: &mut Conn) -> Result<Result<u64, Failure>> {
-        self.begin().await?;
+        self.prepare().await?;
         match &mut conn.0 {
             Inside::Sqlite(lease) => lease.execute(&self.sql, &self.values),
             Inside::Postgres(session) => session.execute(&self.sql, self.values).await,
@@ -123,7 +123,7 @@ impl Query {
     /// # Errors
     /// An internal error if the database or the row type fails.
     pub async fn all<T: FromRow>(self, conn: &mut Conn) -> Result<Vec<T>> {
-        self.begin().await?;
+        self.prepare().await?;
         match &mut conn.0 {
             Inside::Sqlite(lease) => lease.all(&self.sql, &self.values),
             Inside::Postgres(session) => session.all(&self.sql, self.values).await,
@@ -133,7 +133,7 @@ impl Query {
     /// # Errors
     /// An internal error if the database or the row type fails.
     pub async fn optional<T: FromRow>(self, conn: &mut Conn) -> Result<Option<T>> {
-        self.begin().await?;
+        self.prepare().await?;
         match &mut conn.0 {
             Inside::Sqlite(lease) => lease.optional(&self.sql, &self.values),
             Inside::Postgres(session) => session.optional(&self.sql, self.values).await,
@@ -150,7 +150,7 @@ impl Query {
     ///
     /// # Errors
     /// 400 for a NUL in a text: PostgreSQL takes none, and what has one comes from outside.
-    async fn begin(&self) -> Result<()> {
+    async fn prepare(&self) -> Result<()> {
         let has_nul = |value: &Value| matches!(value, Value::Text(Some(text)) if text.contains('\0'));
         if self.values.iter().any(has_nul) {
             return Err(Error::bad_request("A text must not contain a NUL character."));

@@ -1,8 +1,8 @@
 //! SQLite lives in this process, so a statement is a call and not a message: it runs on the thread of whoever asks.
-//! To hand it to a thread and back takes ten times as long as most statements do.
+//! To hand it to a thread and back would take longer than most statements do.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use hanse_core::{Error, Result};
@@ -14,11 +14,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
 
 use crate::column::Value;
-use crate::failure::{Failure, database, is_serialization, overloaded};
-use crate::query::{FromRow, Row};
+use crate::failure::{Failure, cannot_open, cannot_reach, database, is_serialization, overloaded};
+use crate::query::{FromRow, Raw, Row};
 
 /// Connections that read at once.
-const READERS: usize = 4;
+const READERS: u32 = 4;
 
 /// How long one waits for a connection.
 const QUEUE_LIMIT: Duration = Duration::from_secs(30);
@@ -43,7 +43,7 @@ struct Connections {
     path: PathBuf,
     read_only: bool,
     places: Arc<Semaphore>,
-    size: usize,
+    size: u32,
     idle: Mutex<Vec<Connection>>,
 }
 
@@ -62,7 +62,7 @@ impl Sqlite {
     /// If that fails.
     pub(crate) fn open(path: &Path) -> Result<Sqlite> {
         let connections = |size, read_only| {
-            let (places, idle) = (Arc::new(Semaphore::new(size)), Mutex::default());
+            let (places, idle) = (Arc::new(Semaphore::new(size as usize)), Mutex::default());
             Arc::new(Connections { path: path.to_owned(), read_only, places, size, idle })
         };
         let (writer, readers) = (connections(1, false), connections(READERS, true));
@@ -109,8 +109,7 @@ impl Sqlite {
     pub(crate) async fn close(&self) {
         for connections in [&self.writer, &self.readers] {
             // Fails only if they are closed already.
-            let all =
-                connections.places.acquire_many(u32::try_from(connections.size).unwrap_or(u32::MAX)).await;
+            let all = connections.places.acquire_many(connections.size).await;
             connections.places.close();
             drop(all);
             let closing = std::mem::take(&mut *connections.idle());
@@ -121,7 +120,7 @@ impl Sqlite {
 }
 
 impl Connections {
-    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Connection>> {
+    fn idle(&self) -> MutexGuard<'_, Vec<Connection>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -147,11 +146,11 @@ impl Connections {
 
     async fn lease(self: Arc<Self>) -> Result<Lease> {
         let place = timeout(QUEUE_LIMIT, self.places.clone().acquire_owned()).await;
-        let place = place.map_err(|_| overloaded())?.map_err(closed)?;
+        let place = place.map_err(|_| overloaded())?.map_err(cannot_reach)?;
         let idle = self.idle().pop();
         let conn = match idle {
             Some(conn) => conn,
-            None => self.open().map_err(cannot_open)?,
+            None => aside(|| self.open()).map_err(cannot_open)?,
         };
         Ok(Lease { conn: Some(conn), in_transaction: false, home: self, _place: place })
     }
@@ -239,11 +238,9 @@ impl Lease {
 
     /// # Errors
     /// SQLite's; nothing is changed then.
-    pub(crate) fn commit(mut self) -> Result<()> {
+    pub(crate) fn commit(self) -> Result<()> {
         let conn = self.conn()?;
-        aside(|| conn.execute_batch("COMMIT").map_err(database))?;
-        self.in_transaction = false;
-        Ok(())
+        aside(|| conn.execute_batch("COMMIT").map_err(database))
     }
 }
 
@@ -272,7 +269,7 @@ fn borrowed(value: &Value) -> ValueRef<'_> {
 
 fn next<T: FromRow>(rows: &mut Rows<'_>) -> Result<Option<T>> {
     match rows.next().map_err(database)? {
-        Some(row) => T::from_row(&Row::Sqlite(row)).map(Some),
+        Some(row) => T::from_row(&Row(Raw::Sqlite(row))).map(Some),
         None => Ok(None),
     }
 }
@@ -311,12 +308,4 @@ fn aside<T>(work: impl FnOnce() -> T) -> T {
         Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(work),
         _ => work(),
     }
-}
-
-fn cannot_open(error: rusqlite::Error) -> Error {
-    Error::unavailable("cannot open the database").because(error)
-}
-
-fn closed(error: tokio::sync::AcquireError) -> Error {
-    Error::unavailable("The database cannot be reached; try again.").because(error)
 }

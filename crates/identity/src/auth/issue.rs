@@ -272,7 +272,7 @@ impl Identity {
             Named::Name { name, domain } => (name, domain),
         };
         let mut conn = self.0.db.read().await?;
-        let id = db::projects::named_in(&mut conn, domain, name).await?;
+        let id = db::projects::named(&mut conn, domain, name).await?;
         Ok(Site::Project(id.ok_or_else(unauthorized)?))
     }
 

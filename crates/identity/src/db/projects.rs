@@ -35,7 +35,7 @@ pub(crate) async fn show(
 
 impl DomainNamed {
     /// The column that tells it from others, and what stands there.
-    fn column(&self) -> (&'static str, &str) {
+    pub(super) fn column(&self) -> (&'static str, &str) {
         match self {
             DomainNamed::Id(id) => ("id", id),
             DomainNamed::Name(name) => ("name", name),
@@ -54,8 +54,8 @@ pub(crate) async fn domain_id(conn: &mut Conn, domain: &DomainNamed) -> Result<O
     Ok(row.map(|(id,)| id))
 }
 
-/// The id of the project of that name in a domain that a client has named.
-pub(crate) async fn named_in(conn: &mut Conn, domain: &DomainNamed, name: &str) -> Result<Option<String>> {
+/// The id of the project of that name in a domain.
+pub(crate) async fn named(conn: &mut Conn, domain: &DomainNamed, name: &str) -> Result<Option<String>> {
     let (column, value) = domain.column();
     let row: Option<(String,)> = query(format!(
         "SELECT p.id FROM projects p JOIN projects d ON d.id = p.domain_id AND d.is_domain = 1
@@ -65,17 +65,6 @@ pub(crate) async fn named_in(conn: &mut Conn, domain: &DomainNamed, name: &str) 
     .bind(name)
     .optional(conn)
     .await?;
-    Ok(row.map(|(id,)| id))
-}
-
-/// The id of the project of that name in a domain.
-pub(crate) async fn named(conn: &mut Conn, domain_id: &str, name: &str) -> Result<Option<String>> {
-    let row: Option<(String,)> =
-        query("SELECT id FROM projects WHERE is_domain = 0 AND domain_id = $1 AND name = $2")
-            .bind(domain_id)
-            .bind(name)
-            .optional(conn)
-            .await?;
     Ok(row.map(|(id,)| id))
 }
 

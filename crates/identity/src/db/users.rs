@@ -4,7 +4,7 @@ use hanse_store::{Conn, FromRow, Row, Select, Tx, query};
 use hanse_web::Params;
 
 use super::rows::{self, select};
-use crate::auth::{DomainNamed, Named};
+use crate::auth::Named;
 use crate::compliance::Failures;
 use crate::filters::{by_flag, by_text, by_time};
 use crate::model::{User, duplicate};
@@ -89,9 +89,9 @@ pub(crate) async fn login(conn: &mut Conn, user: &Named) -> Result<Option<Login>
     };
     match user {
         Named::Id(id) => query(format!("{select} WHERE u.id = $1")).bind(id),
-        Named::Name { name, domain: DomainNamed::Id(domain) } => query(by_name("id")).bind(domain).bind(name),
-        Named::Name { name, domain: DomainNamed::Name(domain) } => {
-            query(by_name("name")).bind(domain).bind(name)
+        Named::Name { name, domain } => {
+            let (column, domain) = domain.column();
+            query(by_name(column)).bind(domain).bind(name)
         }
     }
     .optional(conn)
