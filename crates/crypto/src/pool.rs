@@ -15,6 +15,10 @@ const RETRY_AFTER: u32 = 1;
 /// How long a thread without work holds on to what it keeps for the next job.
 const IDLE: Duration = Duration::from_secs(1);
 
+/// The niceness of the threads: where the processors are busy, logins give way to everything that answers within a
+/// millisecond, and still get a tenth of what a thread of normal priority gets.
+const NICE: libc::c_int = 10;
+
 pub(crate) struct Pool {
     shared: Arc<Shared>,
     capacity: usize,
@@ -98,6 +102,7 @@ impl Pool {
             thread::Builder::new()
                 .name(format!("{name}-{n}"))
                 .spawn(move || {
+                    give_way();
                     while let Some(job) = shared.next(idle) {
                         // A panic ends this job, whose caller sees its answer dropped, not the thread.
                         let _ = catch_unwind(AssertUnwindSafe(|| job.run()));
@@ -142,6 +147,13 @@ impl Pool {
     }
 }
 
+/// Lowers the priority of this thread. Where that is refused, passwords stay as important as everything else.
+fn give_way() {
+    // SAFETY: no memory is passed. To Linux process 0 is the calling thread (setpriority(2), "C library/kernel
+    // differences").
+    let _ = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICE) };
+}
+
 impl Drop for Pool {
     fn drop(&mut self) {
         let mut queue = self.shared.queue();
@@ -176,6 +188,15 @@ pub(crate) mod tests {
             let _ = wait_open.recv();
         };
         (work, wait_begun, open)
+    }
+
+    #[tokio::test]
+    async fn its_threads_give_way_to_those_that_serve_requests() {
+        let pool = Pool::start("test", 1, 1, || {}).unwrap();
+        // SAFETY: no memory is passed.
+        let nice = || unsafe { libc::getpriority(libc::PRIO_PROCESS, 0) };
+        assert!(pool.run(nice).await.unwrap() >= NICE);
+        assert!(nice() < NICE, "this thread keeps its priority");
     }
 
     #[tokio::test]

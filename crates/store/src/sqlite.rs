@@ -164,7 +164,7 @@ impl Drop for Lease {
     fn drop(&mut self) {
         let Some(conn) = self.conn.take() else { return };
         if !conn.is_autocommit()
-            && let Err(error) = conn.execute_batch("ROLLBACK")
+            && let Err(error) = run(&conn, "ROLLBACK")
         {
             tracing::warn!(%error, "SQLite does not roll back; its connection is closed");
             return;
@@ -184,7 +184,7 @@ impl Lease {
     }
 
     fn begin(&mut self) -> Result<()> {
-        self.conn()?.execute_batch("BEGIN IMMEDIATE").map_err(database)?;
+        run(self.conn()?, "BEGIN IMMEDIATE").map_err(database)?;
         self.in_transaction = true;
         Ok(())
     }
@@ -240,8 +240,13 @@ impl Lease {
     /// SQLite's; nothing is changed then.
     pub(crate) fn commit(self) -> Result<()> {
         let conn = self.conn()?;
-        aside(|| conn.execute_batch("COMMIT").map_err(database))
+        aside(|| run(conn, "COMMIT").map_err(database))
     }
+}
+
+/// Runs a statement that has no parameters and gives no rows.
+fn run(conn: &Connection, sql: &str) -> rusqlite::Result<()> {
+    conn.prepare_cached(sql)?.raw_execute().map(drop)
 }
 
 fn prepare<'c>(conn: &'c Connection, sql: &str, values: &[Value]) -> rusqlite::Result<CachedStatement<'c>> {

@@ -29,7 +29,7 @@ pub async fn measure(api: &Api, options: &Options) -> Result<Vec<Line>> {
     let session = api.session("hanse").await?;
     let validate =
         Call::get("/identity/v3/auth/tokens").token(&session.token).header("x-subject-token", &session.token);
-    let times = options.each_round(10);
+    let times = options.each_round(1);
     let mut lines = Vec::new();
     for connections in [1, CONNECTIONS] {
         let (mut idle, mut busy, mut done) = (Cost::default(), Cost::default(), 0);
