@@ -82,7 +82,9 @@ impl<T: Clone + Send + 'static> Coalesced<T> {
         if let Poll::Ready(answer) = poll_fn(|context| Poll::Ready(asked.as_mut().poll(context))).await {
             return answer;
         }
-        tokio::spawn(asked).await.unwrap_or_else(|error| Err(Error::internal("a question was cut off").because(error)))
+        tokio::spawn(asked)
+            .await
+            .unwrap_or_else(|error| Err(Error::internal("a question was cut off").because(error)))
     }
 }
 

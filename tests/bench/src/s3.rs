@@ -136,7 +136,7 @@ pub async fn measure(options: &Options) -> Result<Vec<Line>> {
 }
 
 fn small(target: &Target, log: &std::path::Path, size: usize) -> Result<Vec<Line>> {
-    let objects = Objects::small(size);
+    let objects = Objects::small(size)?;
     let mut lines = Vec::new();
     let title = |what: &str, clients: usize, figure: &str| {
         format!("{what} {} KiB, {clients} clients: {figure}", size / KIB)
@@ -171,7 +171,7 @@ fn small(target: &Target, log: &std::path::Path, size: usize) -> Result<Vec<Line
 }
 
 fn large(target: &Target, file: &std::path::Path) -> Result<Vec<Line>> {
-    let objects = Objects::large();
+    let objects = Objects::large()?;
     let mut lines = Vec::new();
     for clients in LARGE_CLIENTS {
         let (mut puts, mut gets, mut bounds) = (Cost::default(), Cost::default(), Vec::new());
@@ -182,10 +182,10 @@ fn large(target: &Target, file: &std::path::Path) -> Result<Vec<Line>> {
             gets.0.push(get);
         }
         let slowest = bounds.iter().map(Bounds::slowest).collect();
-        let loopback = bounds.iter().map(|bound| bound.loopback).collect();
+        let down = bounds.iter().map(|bound| bound.down).collect();
         for (what, cost, beside, bound) in [
             ("PUT", &puts, "the slowest of disk, MD5 and loopback", slowest),
-            ("GET", &gets, "loopback alone", loopback),
+            ("GET", &gets, "loopback alone", down),
         ] {
             let mebibytes = cost.rates().iter().map(|rate| rate * 64.0).collect();
             let title = |figure: &str| format!("{what} 64 MiB, {clients} clients: {figure}");

@@ -9,6 +9,7 @@ use std::time::Instant;
 use anyhow::{Result, anyhow};
 use md5::{Digest as _, Md5};
 
+use super::client::{BUFFER, discard, in_memory, send_file};
 use super::load::LARGE;
 
 /// MiB in a second, of one at a time.
@@ -16,8 +17,10 @@ pub struct Bounds {
     /// Written to a new file, and synced.
     pub disk: f64,
     pub hash: f64,
-    /// Sent over one connection, until the other side has it all.
-    pub loopback: f64,
+    /// Sent over one connection as the client sends it, until the other side has read it all.
+    pub up: f64,
+    /// Written to one connection, until the other side has it all and has thrown it away as the client does.
+    pub down: f64,
 }
 
 impl Bounds {
@@ -33,36 +36,42 @@ impl Bounds {
         let started = Instant::now();
         std::hint::black_box(Md5::digest(&bytes));
         let hash = rate(started);
-        Ok(Bounds { disk, hash, loopback: rate(send(&bytes)?) })
+        let payload = in_memory(&bytes)?;
+        let up = transfer(
+            |stream| send_file(stream, &payload, LARGE),
+            |stream, buffer| Ok(stream.read_exact(buffer)?),
+        )?;
+        let down =
+            transfer(|stream| Ok(stream.write_all(&bytes)?), |stream, buffer| discard(stream, buffer))?;
+        Ok(Bounds { disk, hash, up: rate(up), down: rate(down) })
     }
 
+    /// The slowest of what an upload needs.
     pub fn slowest(&self) -> f64 {
-        self.disk.min(self.hash).min(self.loopback)
+        self.disk.min(self.hash).min(self.up)
     }
 }
 
-/// Sends bytes to another thread, and says when that began.
-fn send(bytes: &[u8]) -> Result<Instant> {
+/// Sends 64 MiB to another thread, which reads them a buffer at a time, and says when that began.
+fn transfer(
+    send: impl FnOnce(&mut TcpStream) -> Result<()>,
+    read: impl Fn(&mut TcpStream, &mut [u8]) -> Result<()> + Send,
+) -> Result<Instant> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let address = listener.local_addr()?;
     std::thread::scope(|scope| {
         let receiver = scope.spawn(move || -> Result<()> {
             let (mut stream, _) = listener.accept()?;
-            let mut buffer = vec![0; 256 << 10];
-            let mut left = LARGE;
-            while left > 0 {
-                match stream.read(&mut buffer)? {
-                    0 => return Err(anyhow!("the connection was closed")),
-                    read => left -= read,
-                }
+            let mut buffer = vec![0; BUFFER];
+            for _ in 0..LARGE / BUFFER {
+                read(&mut stream, &mut buffer)?;
             }
-            stream.write_all(b"!")?;
-            Ok(())
+            Ok(stream.write_all(b"!")?)
         });
         let mut stream = TcpStream::connect(address)?;
         stream.set_nodelay(true)?;
         let started = Instant::now();
-        stream.write_all(bytes)?;
+        send(&mut stream)?;
         stream.read_exact(&mut [0])?;
         receiver.join().unwrap_or_else(|_| Err(anyhow!("the receiver panicked")))?;
         Ok(started)

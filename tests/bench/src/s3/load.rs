@@ -77,14 +77,14 @@ pub struct Objects {
 }
 
 impl Objects {
-    pub fn small(size: usize) -> Objects {
-        let payloads = (0..64).map(|number| Payload::of(size, number)).collect();
-        Objects { size, payloads, written: u64::MAX, read: 50 }
+    pub fn small(size: usize) -> Result<Objects> {
+        let payloads = (0..64).map(|number| Payload::of(size, number)).collect::<Result<_>>()?;
+        Ok(Objects { size, payloads, written: u64::MAX, read: 50 })
     }
 
-    pub fn large() -> Objects {
-        let payloads = vec![Payload::of(LARGE, 1), Payload::of(LARGE, 2)];
-        Objects { size: LARGE, payloads, written: 8, read: 1 }
+    pub fn large() -> Result<Objects> {
+        let payloads = vec![Payload::of(LARGE, 1)?, Payload::of(LARGE, 2)?];
+        Ok(Objects { size: LARGE, payloads, written: 8, read: 1 })
     }
 
     /// Writes, and then reads what the same round wrote.
@@ -112,7 +112,7 @@ impl Listed {
     pub fn fill(target: &Target, size: u64) -> Result<Listed> {
         let bucket = format!("/list-{size}");
         Connection::open(target)?.ask("PUT", &bucket, "")?;
-        let nothing = Payload::new(Vec::new());
+        let nothing = Payload::empty();
         let (next, failed) = (AtomicU64::new(0), std::sync::Mutex::new(None));
         std::thread::scope(|scope| {
             for _ in 0..32 {

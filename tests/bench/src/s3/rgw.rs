@@ -105,10 +105,12 @@ pub async fn measure(options: &Options) -> Result<Vec<Line>> {
     lines.push(pair.memory("Memory (PSS) before the load")?);
     let mut sizes: Vec<(Objects, &[usize])> = Vec::new();
     if Kind::Small.is_wanted(options) {
-        sizes.extend(SIZES.map(|size| (Objects::small(size), &CLIENTS[..])));
+        for size in SIZES {
+            sizes.push((Objects::small(size)?, &CLIENTS));
+        }
     }
     if Kind::Large.is_wanted(options) {
-        sizes.push((Objects::large(), &LARGE_CLIENTS));
+        sizes.push((Objects::large()?, &LARGE_CLIENTS));
     }
     for (objects, clients) in &sizes {
         for clients in *clients {
