@@ -1,9 +1,8 @@
 //! A question to the database that many have at once and one asks.
 
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::Poll;
 use std::time::Duration;
 
 use hanse_core::{Error, Kind, Result};
@@ -63,7 +62,7 @@ impl<T: Clone + Send + 'static> Coalesced<T> {
     ) -> Result<T> {
         let inner = self.0.clone();
         let before = inner.begun.load(Ordering::SeqCst);
-        let mut asked = Box::pin(async move {
+        let asked = tokio::spawn(async move {
             let mut last = inner.last.lock().await;
             if last.number > before {
                 return last.result.clone().map_err(|(kind, message)| Error::new(kind, message));
@@ -78,13 +77,7 @@ impl<T: Clone + Send + 'static> Coalesced<T> {
             *last = Answer { number, result: shared };
             result
         });
-        // SQLite has answered by now. What takes longer goes on in a task of its own.
-        if let Poll::Ready(answer) = poll_fn(|context| Poll::Ready(asked.as_mut().poll(context))).await {
-            return answer;
-        }
-        tokio::spawn(asked)
-            .await
-            .unwrap_or_else(|error| Err(Error::internal("a question was cut off").because(error)))
+        asked.await.unwrap_or_else(|error| Err(Error::internal("a question was cut off").because(error)))
     }
 }
 
@@ -148,16 +141,6 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_answered_at_once_needs_no_task_of_its_own() {
-        let asks = async {
-            let shared = Coalesced::default();
-            let asker = shared.ask(async { Ok(tokio::task::try_id()) }).await.unwrap();
-            assert_eq!(asker, tokio::task::try_id());
-        };
-        tokio::spawn(asks).await.unwrap();
-    }
-
-    #[tokio::test]
     async fn a_failure_is_shared_and_the_next_asks_again() {
         let (shared, go) = (Coalesced::<u8>::default(), Arc::new(Notify::new()));
         let ask = || {
@@ -170,16 +153,11 @@ mod tests {
                 shared.ask(question).await.unwrap_err().kind()
             })
         };
-        let first = ask();
-        settle().await;
         let waiting: Vec<_> = (0..5).map(|_| ask()).collect();
         settle().await;
-        // One failure is that of the first, one that of all who came after it.
-        for asked in [vec![first], waiting] {
-            go.notify_one();
-            for kind in asked {
-                assert_eq!(kind.await.unwrap(), Kind::Unavailable);
-            }
+        go.notify_one();
+        for kind in waiting {
+            assert_eq!(kind.await.unwrap(), Kind::Unavailable);
         }
         assert_eq!(shared.ask(async { Ok(7) }).await.unwrap(), 7);
         assert_eq!(shared.ask_unless(|| Some(8), async { Err(silent()) }).await.unwrap(), 8);

@@ -246,7 +246,7 @@ impl Lease {
 
 /// Runs a statement that has no parameters and gives no rows.
 fn run(conn: &Connection, sql: &str) -> rusqlite::Result<()> {
-    conn.prepare_cached(sql)?.raw_execute().map(drop)
+    prepare(conn, sql, &[])?.raw_execute().map(drop)
 }
 
 fn prepare<'c>(conn: &'c Connection, sql: &str, values: &[Value]) -> rusqlite::Result<CachedStatement<'c>> {

@@ -6,6 +6,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
 use std::os::fd::AsRawFd;
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -54,11 +55,10 @@ enum Body {
     Large(File),
 }
 
-impl Payload {
-    pub fn empty() -> Payload {
-        Payload { body: Body::Small(Vec::new()), size: 0, hash: sha256(&[]) }
-    }
+static NOTHING: LazyLock<Payload> =
+    LazyLock::new(|| Payload { body: Body::Small(Vec::new()), size: 0, hash: sha256(&[]) });
 
+impl Payload {
     pub fn new(bytes: Vec<u8>) -> Result<Payload> {
         let (hash, size) = (sha256(&bytes), bytes.len());
         let body = if size <= SMALL { Body::Small(bytes) } else { Body::Large(in_memory(&bytes)?) };
@@ -84,7 +84,6 @@ pub struct Connection<'t> {
     target: &'t Target,
     stream: BufReader<TcpStream>,
     head: Vec<u8>,
-    nothing: Payload,
     void: Vec<u8>,
 }
 
@@ -102,17 +101,13 @@ impl<'t> Connection<'t> {
             target,
             stream: BufReader::with_capacity(BUFFER, stream),
             head: Vec::new(),
-            nothing: Payload::empty(),
             void: vec![0; BUFFER],
         })
     }
 
     /// Makes a request without a body, and reads the answer; returns how long that took and how many bytes came.
     pub fn ask(&mut self, method: &str, path: &str, query: &str) -> Result<(Duration, u64)> {
-        let nothing = std::mem::replace(&mut self.nothing, Payload::empty());
-        let answer = self.send(method, path, query, &nothing);
-        self.nothing = nothing;
-        answer
+        self.send(method, path, query, &NOTHING)
     }
 
     /// The same with a body. `path` and `query` are as they go over the wire, the query sorted by its names.

@@ -112,7 +112,6 @@ impl Listed {
     pub fn fill(target: &Target, size: u64) -> Result<Listed> {
         let bucket = format!("/list-{size}");
         Connection::open(target)?.ask("PUT", &bucket, "")?;
-        let nothing = Payload::empty();
         let (next, failed) = (AtomicU64::new(0), std::sync::Mutex::new(None));
         std::thread::scope(|scope| {
             for _ in 0..32 {
@@ -124,7 +123,7 @@ impl Listed {
                             if number >= size {
                                 return Ok(());
                             }
-                            connection.send("PUT", &format!("{bucket}/key-{number:09}"), "", &nothing)?;
+                            connection.ask("PUT", &format!("{bucket}/key-{number:09}"), "")?;
                         }
                     };
                     if let (Err(error), Ok(mut failed)) = (fill(), failed.lock()) {
