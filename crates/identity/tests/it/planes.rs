@@ -81,10 +81,14 @@ async fn only_a_token_of_ours_that_may_still_be_good_leads_to_a_question() {
         let eve = cloud.id("users", "eve").await;
         cloud.delete(&format!("/v3/users/{eve}"), &admin).await.expect(204);
 
+        // Never the same letter again: the last one of a token is often one of four.
+        let (head, tail) = good.split_at(good.len() / 2);
+        let forged = format!("{head}{}{}", if tail.starts_with('A') { 'B' } else { 'A' }, &tail[1..]);
+
         // Whoever asks now gets no answer.
         cloud.db.close().await;
         cloud.get("/v3/auth/catalog", &good).await.expect(200);
-        for dead in [&revoked, &old, &format!("{}A", &good[..good.len() - 1]), "gAAAAA", "a.b.c"] {
+        for dead in [&revoked, &old, &forged, "gAAAAA", "a.b.c"] {
             cloud.get("/v3/auth/catalog", dead).await.expect(401);
         }
         cloud.get("/v3/auth/catalog", &gone).await.expect(503);
