@@ -7,8 +7,11 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use futures_util::Stream;
+use futures_util::future::OptionFuture;
 use futures_util::stream::{self, BoxStream};
 use hanse_core::{Context as _, Error, Result};
+use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::task::JoinHandle;
 
 use crate::buffers::{Buffer, LENGTH};
@@ -23,8 +26,12 @@ use crate::{BLOCK, PayloadId, damaged};
 /// How many blocks are read at once.
 pub(crate) const BLOCKS_AT_ONCE: u64 = (LENGTH / BLOCK) as u64;
 
+/// How many pieces are read before they are asked for. To hand over each by itself, from thread to thread and back, took a
+/// third of the time of a read.
+const AHEAD: usize = 4;
+
 /// The bytes of a part of a payload, as a stream of pieces of at most 256 KiB, or of what was made of them. Each is checked
-/// before it is given out; the stream ends with the first error. While one is used, the next is read.
+/// before it is given out; the stream ends with the first error. While one is used, the next are read.
 pub struct Reading<T = Bytes>(BoxStream<'static, Result<T>>);
 
 impl<T> Stream for Reading<T> {
@@ -47,23 +54,78 @@ struct Reader<W> {
     work: W,
 }
 
-/// What comes next.
-enum Next<T, W> {
-    Begin(Reader<W>),
-    Running(JoinHandle<(Reader<W>, Result<T>)>),
-    End,
+/// A reader, and where its pieces go.
+struct Run<T, W> {
+    reader: Reader<W>,
+    pieces: mpsc::Sender<Result<T>>,
 }
 
-impl<T: Send + 'static, W: FnMut(Buffer) -> Result<T> + Send + 'static> Reader<W> {
-    fn start(mut self) -> JoinHandle<(Reader<W>, Result<T>)> {
-        tokio::task::spawn_blocking(move || {
-            let item = self.next();
-            (self, item)
-        })
+impl<T: Send + 'static, W: FnMut(Buffer) -> Result<T> + Send + 'static> Run<T, W> {
+    /// Comes back if there is more to read.
+    fn start(mut self) -> JoinHandle<Option<Run<T, W>>> {
+        tokio::task::spawn_blocking(move || self.is_interrupted().then_some(self))
     }
 
+    /// Reads until enough pieces wait: nobody keeps a thread by taking them slowly.
+    fn is_interrupted(&mut self) -> bool {
+        loop {
+            match self.pieces.try_reserve() {
+                Err(TrySendError::Full(())) => return true,
+                Err(TrySendError::Closed(())) => return false,
+                Ok(place) => {
+                    let piece = self.reader.next();
+                    let is_last = piece.is_err() || self.reader.rest.is_empty();
+                    place.send(piece);
+                    if is_last {
+                        return false;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The pieces that were read ahead.
+struct Ahead<T, W> {
+    pieces: mpsc::Receiver<Result<T>>,
+    running: Option<JoinHandle<Option<Run<T, W>>>>,
+}
+
+impl<T: Send + 'static, W: FnMut(Buffer) -> Result<T> + Send + 'static> Ahead<T, W> {
+    fn new(reader: Reader<W>) -> Ahead<T, W> {
+        let (sender, pieces) = mpsc::channel(AHEAD);
+        Ahead { pieces, running: Some(Run { reader, pieces: sender }.start()) }
+    }
+
+    async fn next(&mut self) -> Option<Result<T>> {
+        loop {
+            let is_due = self.running.is_some() && self.pieces.len() <= AHEAD / 2;
+            let run = tokio::select! {
+                biased;
+                run = OptionFuture::from(self.running.as_mut()), if is_due => run?,
+                piece = self.pieces.recv() => match piece {
+                    Some(piece) => return Some(piece),
+                    // The end, or a panic: a reader lets go of its sender before that is known.
+                    None => self.running.take()?.await,
+                },
+            };
+            match run.context("a disk operation did not end") {
+                Ok(run) => self.running = run.map(Run::start),
+                Err(error) => {
+                    *self = Ahead { pieces: mpsc::channel(1).1, running: None };
+                    return Some(Err(error));
+                }
+            }
+        }
+    }
+}
+
+impl<W> Reader<W> {
     /// The next piece; takes as long as the disk does.
-    fn next(&mut self) -> Result<T> {
+    fn next<T>(&mut self) -> Result<T>
+    where
+        W: FnMut(Buffer) -> Result<T>,
+    {
         let buffer = match &self.payload.home {
             Home::Extent => self.next_of_extent()?,
             _ => {
@@ -76,7 +138,10 @@ impl<T: Send + 'static, W: FnMut(Buffer) -> Result<T> + Send + 'static> Reader<W
     }
 
     /// The only piece, if it lies in the log and is sound in memory. Whatever else there is to say of it, [`Reader::next`] does.
-    fn at_once(&mut self) -> Option<Result<T>> {
+    fn at_once<T>(&mut self) -> Option<Result<T>>
+    where
+        W: FnMut(Buffer) -> Result<T>,
+    {
         let Home::Inline { offset, crcs } = &self.payload.home else { return None };
         let file = self.core.segments.opened(self.payload.segment)?;
         let mut whole = Buffer::of(self.payload.len as usize);
@@ -129,21 +194,12 @@ impl<T: Send + 'static> Reading<T> {
         if range.is_empty() {
             return Reading(Box::pin(stream::empty()));
         }
-        let reader = Reader { core, id, payload, pin, extent: None, rest: range, work };
-        Reading(Box::pin(stream::unfold(Next::Begin(reader), |next| async {
-            let running = match next {
-                Next::Begin(mut reader) => match reader.at_once() {
-                    Some(item) => return Some((item, Next::End)),
-                    None => reader.start(),
-                },
-                Next::Running(running) => running,
-                Next::End => return None,
-            };
-            Some(match running.await.context("a disk operation did not end") {
-                Ok((reader, Ok(item))) if reader.rest.is_empty() => (Ok(item), Next::End),
-                Ok((reader, Ok(item))) => (Ok(item), Next::Running(reader.start())),
-                Ok((_, Err(error))) | Err(error) => (Err(error), Next::End),
-            })
+        let mut reader = Reader { core, id, payload, pin, extent: None, rest: range, work };
+        if let Some(piece) = reader.at_once() {
+            return Reading(Box::pin(stream::once(async { piece })));
+        }
+        Reading(Box::pin(stream::unfold(Ahead::new(reader), |mut ahead| async {
+            Some((ahead.next().await?, ahead))
         })))
     }
 }

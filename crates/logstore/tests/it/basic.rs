@@ -3,6 +3,8 @@
 use std::ops::Bound;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
 
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt};
@@ -58,6 +60,34 @@ async fn what_is_read_is_worked_on_piece_after_piece_until_the_work_fails() {
     }
     assert!((300_000..600_010).contains(&at), "{at}");
     assert!(reading.next().await.is_none(), "it ends with the first error");
+    let mut reading = view.read_with(id, 0..1_000_000, |_| -> Result<(), Error> { panic!("planned") });
+    assert_eq!(reading.next().await.unwrap().unwrap_err().kind(), Kind::Internal);
+    assert!(reading.next().await.is_none(), "nor is it begun again");
+}
+
+#[test]
+fn who_reads_slowly_keeps_neither_a_thread_nor_much_memory() {
+    let runtime = tokio::runtime::Builder::new_current_thread().max_blocking_threads(1).enable_all().build();
+    runtime.unwrap().block_on(async {
+        let store = open(Arc::new(Sim::new()));
+        let slow = put(&store, "slow", "", bytes(1, 4_000_000)).await.unwrap();
+        put(&store, "fast", "", bytes(2, 4_000_000)).await.unwrap();
+        let view = store.view().unwrap();
+        let read_of_slow = Arc::new(AtomicUsize::new(0));
+        let count = read_of_slow.clone();
+        let mut reading = view.read_with(slow, 0..4_000_000, move |piece| {
+            count.fetch_add(1, Relaxed);
+            Ok(Bytes::from(piece))
+        });
+        let first = reading.next().await.unwrap().unwrap();
+        // There is one thread, and it is free.
+        assert!(read(&view, "fast").await.unwrap().unwrap() == bytes(2, 4_000_000));
+        let read_ahead = read_of_slow.load(Relaxed) - 1;
+        assert!((3..=4).contains(&read_ahead), "{read_ahead}: four before the first was taken, or since");
+        let rest: Vec<Bytes> = reading.try_collect().await.unwrap();
+        assert!([&[first], &rest[..]].concat().concat() == bytes(1, 4_000_000));
+        assert_eq!(read_of_slow.load(Relaxed), 1 + rest.len(), "each is read once");
+    });
 }
 
 #[tokio::test]
