@@ -1,17 +1,22 @@
-//! MD5 of several bodies at once. A single MD5 is a chain in which each addition waits for the one before, so that a
+//! MD5, of several bodies at once. A single MD5 is a chain in which each addition waits for the one before, so that a
 //! processor is mostly idle; eight of them fit into its vectors and take hardly longer than one.
 //!
-//! Source: RFC 1321. The constants and the compression of a single body are those of the crate `md-5`.
+//! Source: RFC 1321.
+
+#[cfg(target_arch = "x86_64")]
+mod eight;
+mod one;
 
 use bytes::Bytes;
-use md5::block_api::compress;
+
+use self::one::compress;
 
 /// Bytes of a block.
 const BLOCK: usize = 64;
 /// Bodies that are hashed together.
 pub const LANES: usize = 8;
 /// Fewer take longer together than one after the other.
-const LEAST: usize = 3;
+const LEAST: usize = 2;
 
 type Block = [u8; BLOCK];
 type State = [u32; 4];
@@ -182,88 +187,9 @@ fn together() -> Option<Together> {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: the processor has what the function is compiled for.
     return is_x86_feature_detected!("avx2")
-        .then_some(|states, inputs| unsafe { vectors::compress(states, inputs) });
+        .then_some(|states, inputs| unsafe { eight::compress(states, inputs) });
     #[cfg(not(target_arch = "x86_64"))]
     return None;
-}
-
-#[cfg(target_arch = "x86_64")]
-mod vectors {
-    use std::sync::LazyLock;
-
-    use super::{Block, LANES, State};
-
-    /// One word of each body.
-    type Vector = [u32; LANES];
-
-    /// RFC 1321, 3.4: the whole part of 2^32 times the sine of each number from one on.
-    static SINES: LazyLock<[u32; 64]> =
-        LazyLock::new(|| std::array::from_fn(|n| ((n as f64 + 1.0).sin().abs() * 2f64.powi(32)) as u32));
-
-    #[target_feature(enable = "avx2")]
-    pub fn compress(states: &mut [State; LANES], inputs: [&[Block]; LANES]) {
-        let sines: &[u32; 64] = &SINES;
-        let mut vectors: [Vector; 4] = std::array::from_fn(|n| each(|lane| states[lane][n]));
-        let count = inputs[0].len();
-        let mut number = 0;
-        while number < count {
-            let words = std::array::from_fn(|word| each(|lane| at(&inputs[lane][number], word)));
-            let mut next = vectors;
-            next = round(next, &words, &sines[..16], [7, 12, 17, 22], |n| n, |b, c, d| (b & c) | (!b & d));
-            next = round(
-                next,
-                &words,
-                &sines[16..32],
-                [5, 9, 14, 20],
-                |n| 5 * n + 1,
-                |b, c, d| (d & b) | (!d & c),
-            );
-            next = round(next, &words, &sines[32..48], [4, 11, 16, 23], |n| 3 * n + 5, |b, c, d| b ^ c ^ d);
-            next = round(next, &words, &sines[48..], [6, 10, 15, 21], |n| 7 * n, |b, c, d| c ^ (b | !d));
-            for (old, new) in vectors.iter_mut().zip(next) {
-                *old = each(|lane| old[lane].wrapping_add(new[lane]));
-            }
-            number += 1;
-        }
-        for (lane, state) in states.iter_mut().enumerate() {
-            *state = vectors.map(|vector| vector[lane]);
-        }
-    }
-
-    /// A word of a block.
-    #[inline(always)]
-    fn at(block: &Block, word: usize) -> u32 {
-        let at = 4 * word;
-        u32::from_le_bytes([block[at], block[at + 1], block[at + 2], block[at + 3]])
-    }
-
-    /// The loop that the compiler makes one instruction of.
-    #[inline(always)]
-    fn each(word: impl FnMut(usize) -> u32) -> Vector {
-        std::array::from_fn(word)
-    }
-
-    /// Sixteen steps, which take the words in this order and mix them so.
-    #[inline(always)]
-    fn round(
-        [mut a, mut b, mut c, mut d]: [Vector; 4],
-        words: &[Vector; 16],
-        sines: &[u32],
-        shifts: [u32; 4],
-        order: impl Fn(usize) -> usize,
-        mix: impl Fn(u32, u32, u32) -> u32,
-    ) -> [Vector; 4] {
-        for step in 0..16 {
-            let (word, sine, shift) = (&words[order(step) % 16], sines[step], shifts[step % 4]);
-            let next = each(|lane| {
-                let sum = a[lane].wrapping_add(mix(b[lane], c[lane], d[lane]));
-                let sum = sum.wrapping_add(word[lane]).wrapping_add(sine);
-                sum.rotate_left(shift).wrapping_add(b[lane])
-            });
-            (a, b, c, d) = (d, next, b, c);
-        }
-        [a, b, c, d]
-    }
 }
 
 #[cfg(test)]
