@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use hanse_core::{Cx, Result};
-use hanse_logstore::{Options, Store};
+use hanse_logstore::{AsIs, Options, Store};
 
 /// Metadata of a usual object.
 const VALUE: usize = 300;
@@ -144,7 +144,7 @@ fn open(directory: &Path) -> Store {
 }
 
 async fn put(store: &Store, key: String, content: Bytes) -> Result<()> {
-    let mut staging = store.stage();
+    let mut staging = store.stage(AsIs::default());
     staging.write(content).await?;
     let staged = staging.finish().await?;
     store

@@ -41,7 +41,7 @@ pub use disk::{Access, Disk, DiskFile, Real, Sim, Space};
 pub use payload::PayloadId;
 pub use reading::Reading;
 pub use recover::Damage;
-pub use staging::{Staged, Staging};
+pub use staging::{AsIs, Kept, Seal, Staged, Staging};
 pub use store::Store;
 pub use view::{Scan, View};
 

@@ -91,11 +91,12 @@ impl Checksums {
         }
     }
 
-    pub(crate) fn finish(mut self) -> Vec<u32> {
+    /// Nothing may come after that.
+    pub(crate) fn finish(&mut self) -> Vec<u32> {
         if !self.len.is_multiple_of(BLOCK as u64) {
             self.done.push(self.current);
         }
-        self.done
+        std::mem::take(&mut self.done)
     }
 }
 

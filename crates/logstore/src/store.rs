@@ -22,7 +22,7 @@ use crate::recover::{Damage, Lost};
 use crate::view::Pins;
 use crate::writer::{Closure, Frozen, Job, Message};
 use crate::{
-    Change, FAILED, IN_USE, Options, PayloadId, Staging, View, disk_error, full, keeper, lock, recover,
+    Change, FAILED, IN_USE, Options, PayloadId, Seal, Staging, View, disk_error, full, keeper, lock, recover,
     writer,
 };
 
@@ -274,9 +274,9 @@ impl Store {
         View::new(&self.0.core)
     }
 
-    /// A new payload on its way in.
-    pub fn stage(&self) -> Staging {
-        Staging::new(self.0.core.clone())
+    /// A new payload on its way in, of which is kept what `seal` makes of it.
+    pub fn stage(&self, seal: impl Seal + 'static) -> Staging {
+        Staging::new(self.0.core.clone(), Box::new(seal))
     }
 
     /// What was found damaged, when the store was opened and by the scrub since.

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use hanse_core::{Cx, Error, hex};
-use hanse_logstore::{Staged, Staging, Store};
+use hanse_logstore::{Kept, Seal, Staged, Staging, Store};
 use http::StatusCode;
 use s3s::dto::StreamingBlob;
 use s3s::{S3Error, S3ErrorCode, S3Result, TrailingHeaders};
@@ -17,6 +17,9 @@ use crate::sums::{Claimed, Sum};
 /// The largest object that comes in one request, and the largest part. Source: S3 User Guide, "Amazon S3 multipart
 /// upload limits".
 pub const PUT_MAX: u64 = 5 << 30;
+
+/// Pieces of a body with fewer bytes are put together.
+const SMALL: usize = 2 << 10;
 
 /// What has come in.
 pub struct Taken {
@@ -33,13 +36,47 @@ impl Taken {
     }
 }
 
-/// Encrypts what is pushed into it, frame by frame, into a payload.
-pub struct Sealer {
-    staging: Staging,
+/// Encrypts a payload frame by frame, where it is written.
+struct Frames {
     key: DataKey,
-    wrapped: String,
     frame: Vec<u8>,
     number: u64,
+}
+
+impl Frames {
+    fn give(&mut self, is_last: bool, kept: &mut Kept) -> hanse_core::Result<()> {
+        self.key.seal(self.number, is_last, &mut self.frame)?;
+        self.number += 1;
+        kept.add(&mut self.frame)
+    }
+}
+
+impl Seal for Frames {
+    fn push(&mut self, mut bytes: &[u8], kept: &mut Kept) -> hanse_core::Result<()> {
+        while !bytes.is_empty() {
+            // Which frame is the last one shows only when there are no more bytes.
+            if self.frame.len() == FRAME {
+                self.give(false, kept)?;
+            }
+            let (now, later) = bytes.split_at(bytes.len().min(FRAME - self.frame.len()));
+            if self.frame.capacity() == 0 {
+                self.frame.reserve_exact(now.len() + TAG);
+            }
+            self.frame.extend_from_slice(now);
+            bytes = later;
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self, kept: &mut Kept) -> hanse_core::Result<()> {
+        self.give(true, kept)
+    }
+}
+
+/// A payload on its way in, encrypted.
+pub struct Sealer {
+    staging: Staging,
+    wrapped: String,
     size: u64,
 }
 
@@ -48,49 +85,58 @@ impl Sealer {
     /// Internal if no key can be made.
     pub fn new(cx: &Cx, store: &Store, project: &WrappingKey) -> hanse_core::Result<Sealer> {
         let (key, wrapped) = project.data_key(cx)?;
-        Ok(Sealer { staging: store.stage(), key, wrapped, frame: Vec::new(), number: 0, size: 0 })
+        let staging = store.stage(Frames { key, frame: Vec::new(), number: 0 });
+        Ok(Sealer { staging, wrapped, size: 0 })
     }
 
     /// # Errors
     /// 503 if the disk is full; internal if it fails.
-    pub async fn push(&mut self, mut bytes: &[u8]) -> hanse_core::Result<()> {
+    pub async fn push(&mut self, bytes: Bytes) -> hanse_core::Result<()> {
         self.size += bytes.len() as u64;
-        while !bytes.is_empty() {
-            // Which frame is the last one shows only when there are no more bytes.
-            if self.frame.len() == FRAME {
-                self.flush(false).await?;
-            }
-            let room = FRAME - self.frame.len();
-            let (now, later) = bytes.split_at(room.min(bytes.len()));
-            if self.frame.capacity() == 0 {
-                self.frame.reserve_exact(if later.is_empty() && self.number == 0 {
-                    now.len() + TAG
-                } else {
-                    FRAME + TAG
-                });
-            }
-            self.frame.extend_from_slice(now);
-            bytes = later;
-        }
-        Ok(())
-    }
-
-    async fn flush(&mut self, is_last: bool) -> hanse_core::Result<()> {
-        let mut frame = std::mem::take(&mut self.frame);
-        self.key.seal(self.number, is_last, &mut frame)?;
-        self.number += 1;
-        self.staging.write(Bytes::from(frame)).await
+        self.staging.write(bytes).await
     }
 
     /// # Errors
     /// As [`Sealer::push`].
-    pub async fn finish(mut self) -> hanse_core::Result<(Piece, Option<Staged>)> {
+    pub async fn finish(self) -> hanse_core::Result<(Piece, Option<Staged>)> {
         if self.size == 0 {
             return Ok((Piece { size: 0, key: String::new(), checksum: None }, None));
         }
-        self.flush(true).await?;
         let staged = self.staging.finish().await?;
         Ok((Piece { size: self.size, key: self.wrapped, checksum: None }, Some(staged)))
+    }
+}
+
+/// Where a body goes.
+struct Intake {
+    sealer: Sealer,
+    hasher: Hasher,
+    /// Small pieces that wait for more: by itself each would take more memory than its bytes.
+    small: Vec<u8>,
+}
+
+impl Intake {
+    async fn push(&mut self, bytes: Bytes) -> hanse_core::Result<()> {
+        let is_small = bytes.len() < SMALL;
+        if is_small {
+            self.small.extend_from_slice(&bytes);
+        }
+        if !is_small || self.small.len() >= FRAME {
+            self.flush().await?;
+        }
+        if is_small { Ok(()) } else { self.pass(bytes).await }
+    }
+
+    async fn flush(&mut self) -> hanse_core::Result<()> {
+        match std::mem::take(&mut self.small) {
+            none if none.is_empty() => Ok(()),
+            small => self.pass(small.into()).await,
+        }
+    }
+
+    async fn pass(&mut self, bytes: Bytes) -> hanse_core::Result<()> {
+        self.sealer.push(bytes.clone()).await?;
+        self.hasher.push(bytes).await
     }
 }
 
@@ -108,21 +154,25 @@ pub async fn take(
     trailers: Option<TrailingHeaders>,
 ) -> S3Result<Taken> {
     let ours = |error: Error| fault::of(&error);
-    let mut sealer = Sealer::new(cx, store, project).map_err(ours)?;
-    let mut hasher = Hasher::new(hashing, claimed.algorithms().into_iter().map(Sum::new).collect());
+    let sealer = Sealer::new(cx, store, project).map_err(ours)?;
+    let hasher = Hasher::new(hashing, claimed.algorithms().into_iter().map(Sum::new).collect());
+    let mut intake = Intake { sealer, hasher, small: Vec::new() };
     if let Some(mut body) = body {
+        let mut size = 0;
         while let Some(bytes) = body.next().await {
             let bytes = bytes.map_err(|error| broken_body(error.as_ref()))?;
-            if sealer.size + bytes.len() as u64 > PUT_MAX {
+            size += bytes.len() as u64;
+            if size > PUT_MAX {
                 return Err(fault::error(
                     S3ErrorCode::EntityTooLarge,
                     "Your proposed upload exceeds the maximum allowed object size.",
                 ));
             }
-            sealer.push(&bytes).await.map_err(ours)?;
-            hasher.push(bytes).await.map_err(ours)?;
+            intake.push(bytes).await.map_err(ours)?;
         }
+        intake.flush().await.map_err(ours)?;
     }
+    let Intake { sealer, hasher, .. } = intake;
     let Sums { md5, sums } = *hasher.finish().await.map_err(ours)?;
     let md5 = md5.finish();
     let computed: Vec<_> = sums.into_iter().map(|sum| (sum.algorithm(), sum.finish())).collect();

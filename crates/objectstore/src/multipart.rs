@@ -277,7 +277,7 @@ impl ObjectStore {
                 if let Some(sum) = &mut sum {
                     sum.update(&bytes);
                 }
-                sealer.push(&bytes).await?;
+                sealer.push(bytes).await?;
             }
             let (piece, staged) = sealer.finish().await?;
             let checksum = sum.map(|sum| Checksum {

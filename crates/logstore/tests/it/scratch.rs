@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::TryStreamExt;
 use hanse_core::{Cx, Result};
-use hanse_logstore::{Disk, Options, PayloadId, Store, View};
+use hanse_logstore::{AsIs, Disk, Options, PayloadId, Store, View};
 
 /// Small segments, so that tests cross their ends.
 pub fn options(disk: Arc<dyn Disk>) -> Options {
@@ -32,7 +32,7 @@ pub fn bytes(seed: u64, len: usize) -> Bytes {
 }
 
 pub async fn stage(store: &Store, content: Bytes) -> Result<hanse_logstore::Staged> {
-    let mut staging = store.stage();
+    let mut staging = store.stage(AsIs::default());
     for piece in content.chunks(70_000) {
         staging.write(Bytes::copy_from_slice(piece)).await?;
     }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use bytes::Bytes;
 use hanse_core::{Result, hex};
 use hanse_logstore::{Change, PayloadId, Staged};
 use http::{HeaderMap, StatusCode};
@@ -140,10 +141,11 @@ impl Session<'_> {
                 return Err(bad("A segment of data has nothing else."));
             }
             let bytes = BASE64.decode(&data).ok().filter(|bytes| !bytes.is_empty());
-            let bytes = bytes.ok_or_else(|| bad("The data of a segment are not base64, or none."))?;
+            let bytes =
+                Bytes::from(bytes.ok_or_else(|| bad("The data of a segment are not base64, or none."))?);
             let key = self.store.wrapping(decided, &decided.project_id, &Under::Project).await?;
             let mut sealer = Sealer::new(&self.call.cx, &self.store.0.store, &key)?;
-            sealer.push(&bytes).await?;
+            sealer.push(bytes.clone()).await?;
             let (piece, staged) = sealer.finish().await?;
             let segment = Segment {
                 etag: hex(Md5::digest(&bytes)),
@@ -183,7 +185,7 @@ impl Session<'_> {
         let mut opener = Opener::new(view, &key, &object.rest.pieces, &payloads, bytes)?;
         let mut sealer = Sealer::new(&self.call.cx, &self.store.0.store, &key)?;
         while let Some(bytes) = opener.next().await? {
-            sealer.push(&bytes).await?;
+            sealer.push(bytes).await?;
         }
         let (piece, staged) = sealer.finish().await?;
         let segment = Segment { range: Some(range), ..Segment::of(&wanted, &object) };

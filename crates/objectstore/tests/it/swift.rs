@@ -347,6 +347,35 @@ async fn objects_come_back_as_they_were_put() {
 }
 
 #[tokio::test]
+async fn a_body_may_come_in_pieces_of_any_size() {
+    let cloud = Cloud::start().await;
+    let member = cloud.swift("member-mine");
+    member.put("/cont", b"").await.expect(201);
+    let body: Vec<u8> = (0..3_000_000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let head = "PUT /v1/AUTH_mine/cont/o HTTP/1.1\r\nhost: x\r\nx-auth-token: member-mine\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n";
+    // The first object is small, the others are streams; what is tiny comes before, between and behind what is not.
+    for (len, sizes) in [
+        (70_000, &[1, 2047, 2048, 3, 9000, 1][..]),
+        (400_000, &[7]),
+        (3_000_000, &[1, 100_000, 1, 1, 65_536, 2047, 2049]),
+    ] {
+        let (mut request, mut rest, mut sizes) =
+            (head.as_bytes().to_vec(), &body[..len], sizes.iter().cycle());
+        while let Some(size) = sizes.next().filter(|_| !rest.is_empty()) {
+            let (now, later) = rest.split_at(rest.len().min(*size));
+            request.extend_from_slice(format!("{:x}\r\n", now.len()).as_bytes());
+            request.extend_from_slice(now);
+            request.extend_from_slice(b"\r\n");
+            rest = later;
+        }
+        request.extend_from_slice(b"0\r\n\r\n");
+        let put = member.client.bytes(&request, false).await.expect(201);
+        assert_eq!(put.header("etag"), md5(&body[..len]));
+        assert!(member.get("/cont/o").await.body == body[..len], "{len}");
+    }
+}
+
+#[tokio::test]
 async fn copies_take_their_metadata_along() {
     let cloud = Cloud::start().await;
     let member = cloud.swift("member-mine");
