@@ -63,14 +63,19 @@ fn main() -> ExitCode {
 /// glibc maps large blocks one by one, but when one of them is freed it takes blocks up to that size (at most 32 MiB)
 /// from its arenas from then on, which keep them: three of 19 MiB in each of two arenas. Naming the size ends that.
 /// What an arena has free at its end it gives back from 128 KiB on, which a large list or object takes and frees each
-/// time anew: a little more may stay.
-/// Source: `mallopt(3)`, `M_MMAP_THRESHOLD`, `M_TRIM_THRESHOLD`.
+/// time anew: a little more may stay. It would make eight arenas for each processor, and each keeps something; two for each do as well.
+/// Source: `mallopt(3)`, `M_MMAP_THRESHOLD`, `M_TRIM_THRESHOLD`, `M_ARENA_MAX`.
 fn give_memory_back() {
-    // SAFETY: they take two numbers each, and no thread exists yet.
     #[cfg(target_env = "gnu")]
-    unsafe {
-        libc::mallopt(libc::M_MMAP_THRESHOLD, 1 << 20);
-        libc::mallopt(libc::M_TRIM_THRESHOLD, 2 << 20);
+    {
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        let arenas = libc::c_int::try_from(2 * processors).unwrap_or(libc::c_int::MAX);
+        // SAFETY: they take two numbers each, and no thread exists yet.
+        unsafe {
+            libc::mallopt(libc::M_MMAP_THRESHOLD, 1 << 20);
+            libc::mallopt(libc::M_TRIM_THRESHOLD, 2 << 20);
+            libc::mallopt(libc::M_ARENA_MAX, arenas);
+        }
     }
 }
 
