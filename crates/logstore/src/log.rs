@@ -352,10 +352,16 @@ impl Tail {
         if let Some(head) = self.head.take() {
             self.file.write_at(0, &head.encode())?;
         }
-        self.file.write_at(self.position.offset, &self.buffer)?;
-        self.file.sync()?;
-        let start = self.position.offset;
-        self.position.offset += self.buffer.len() as u64;
+        let (start, len) = (self.position.offset, self.buffer.len());
+        let end = start + len as u64;
+        // Behind it are zeros. With them the last page is written whole: the rest of it would have to be read from the disk
+        // first, if that page has left the cache since the segment was made.
+        let page_end = end.next_multiple_of(PAGE.len() as u64).min(self.segment_bytes);
+        self.buffer.extend_from_slice(&PAGE[..page_end.saturating_sub(end) as usize]);
+        let written = self.file.write_at(start, &self.buffer).and_then(|()| self.file.sync());
+        self.buffer.truncate(len);
+        written?;
+        self.position.offset = end;
         self.position.batch += 1;
         self.previous = Some(Previous { start, keys: std::mem::take(&mut self.keys) });
         self.buffer.clear();
