@@ -79,6 +79,8 @@ pub struct Options {
     pub inline_limit: usize,
     /// The cap of all staged bytes in memory. Who finds none left waits or spills to the disk.
     pub memory: usize,
+    /// The cap of what all readers together have read ahead, beyond the piece that each may.
+    pub read_ahead: usize,
     /// The cache of the index, in bytes.
     pub index_cache: usize,
     /// So many bytes of log may follow a checkpoint of the index; what has to be replayed after a crash.
@@ -98,6 +100,7 @@ impl Default for Options {
             segment_bytes: 128 << 20,
             inline_limit: 128 << 10,
             memory: 64 << 20,
+            read_ahead: 64 << 20,
             index_cache: 24 << 20,
             checkpoint_bytes: 64 << 20,
             checkpoint_every: Duration::from_secs(5),

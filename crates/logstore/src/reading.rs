@@ -10,8 +10,8 @@ use futures_util::Stream;
 use futures_util::future::OptionFuture;
 use futures_util::stream::{self, BoxStream};
 use hanse_core::{Context as _, Error, Result};
-use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::task::JoinHandle;
 
 use crate::buffers::{Buffer, LENGTH};
@@ -54,10 +54,13 @@ struct Reader<W> {
     work: W,
 }
 
+/// A piece that waits to be taken, with its share of the memory for what is read ahead.
+type Waiting<T> = (Result<T>, Option<OwnedSemaphorePermit>);
+
 /// A reader, and where its pieces go.
 struct Run<T, W> {
     reader: Reader<W>,
-    pieces: mpsc::Sender<Result<T>>,
+    pieces: mpsc::Sender<Waiting<T>>,
 }
 
 impl<T: Send + 'static, W: FnMut(Buffer) -> Result<T> + Send + 'static> Run<T, W> {
@@ -66,16 +69,21 @@ impl<T: Send + 'static, W: FnMut(Buffer) -> Result<T> + Send + 'static> Run<T, W
         tokio::task::spawn_blocking(move || self.is_interrupted().then_some(self))
     }
 
-    /// Reads until enough pieces wait: nobody keeps a thread by taking them slowly.
+    /// Reads until enough pieces wait: nobody keeps a thread, or much memory, by taking them slowly.
     fn is_interrupted(&mut self) -> bool {
         loop {
+            let is_first = self.pieces.capacity() == AHEAD;
+            let memory = self.reader.core.read_ahead.clone().try_acquire_many_owned(LENGTH as u32).ok();
+            if memory.is_none() && !is_first {
+                return true;
+            }
             match self.pieces.try_reserve() {
                 Err(TrySendError::Full(())) => return true,
                 Err(TrySendError::Closed(())) => return false,
                 Ok(place) => {
                     let piece = self.reader.next();
                     let is_last = piece.is_err() || self.reader.rest.is_empty();
-                    place.send(piece);
+                    place.send((piece, memory));
                     if is_last {
                         return false;
                     }
@@ -87,7 +95,7 @@ impl<T: Send + 'static, W: FnMut(Buffer) -> Result<T> + Send + 'static> Run<T, W
 
 /// The pieces that were read ahead.
 struct Ahead<T, W> {
-    pieces: mpsc::Receiver<Result<T>>,
+    pieces: mpsc::Receiver<Waiting<T>>,
     running: Option<JoinHandle<Option<Run<T, W>>>>,
 }
 
@@ -104,7 +112,7 @@ impl<T: Send + 'static, W: FnMut(Buffer) -> Result<T> + Send + 'static> Ahead<T,
                 biased;
                 run = OptionFuture::from(self.running.as_mut()), if is_due => run?,
                 piece = self.pieces.recv() => match piece {
-                    Some(piece) => return Some(piece),
+                    Some((piece, _)) => return Some(piece),
                     // The end, or a panic: a reader lets go of its sender before that is known.
                     None => self.running.take()?.await,
                 },

@@ -42,6 +42,8 @@ pub(crate) struct Core {
     pub mark: Mark,
     /// For staged bytes.
     pub memory: Arc<Semaphore>,
+    /// For what is read ahead.
+    pub read_ahead: Arc<Semaphore>,
     /// Payloads that are staged and not committed.
     pub staged: Mutex<BTreeSet<PayloadId>>,
     pub stats: Mutex<Stats>,
@@ -213,6 +215,7 @@ impl Store {
             cx: cx.background("logstore"),
             directory: directory.to_owned(),
             memory: Arc::new(Semaphore::new(options.memory.min(Semaphore::MAX_PERMITS))),
+            read_ahead: Arc::new(Semaphore::new(options.read_ahead.min(Semaphore::MAX_PERMITS))),
             staged: Mutex::default(),
             stats: Mutex::new(recovered.stats),
             pins: Pins::default(),

@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt};
 use hanse_core::{Cx, Error, Kind};
-use hanse_logstore::{Access, Disk, Options, PayloadId, Real, Sim, Store};
+use hanse_logstore::{Access, Buffer, Disk, Options, PayloadId, Real, Sim, Store};
 
 use crate::scratch::{bytes, delete, open, options, put, read, stage};
 
@@ -65,22 +65,23 @@ async fn what_is_read_is_worked_on_piece_after_piece_until_the_work_fails() {
     assert!(reading.next().await.is_none(), "nor is it begun again");
 }
 
+/// Where one thread does what takes its time, one thing after the other.
+fn with_one_thread(test: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().max_blocking_threads(1).enable_all().build();
+    runtime.unwrap().block_on(test);
+}
+
 #[test]
 fn who_reads_slowly_keeps_neither_a_thread_nor_much_memory() {
-    let runtime = tokio::runtime::Builder::new_current_thread().max_blocking_threads(1).enable_all().build();
-    runtime.unwrap().block_on(async {
+    with_one_thread(async {
         let store = open(Arc::new(Sim::new()));
         let slow = put(&store, "slow", "", bytes(1, 4_000_000)).await.unwrap();
         put(&store, "fast", "", bytes(2, 4_000_000)).await.unwrap();
         let view = store.view().unwrap();
         let read_of_slow = Arc::new(AtomicUsize::new(0));
-        let count = read_of_slow.clone();
-        let mut reading = view.read_with(slow, 0..4_000_000, move |piece| {
-            count.fetch_add(1, Relaxed);
-            Ok(Bytes::from(piece))
-        });
+        let mut reading = view.read_with(slow, 0..4_000_000, counted(&read_of_slow));
         let first = reading.next().await.unwrap().unwrap();
-        // There is one thread, and it is free.
+        // The thread is free.
         assert!(read(&view, "fast").await.unwrap().unwrap() == bytes(2, 4_000_000));
         let read_ahead = read_of_slow.load(Relaxed) - 1;
         assert!((3..=4).contains(&read_ahead), "{read_ahead}: four before the first was taken, or since");
@@ -88,6 +89,39 @@ fn who_reads_slowly_keeps_neither_a_thread_nor_much_memory() {
         assert!([&[first], &rest[..]].concat().concat() == bytes(1, 4_000_000));
         assert_eq!(read_of_slow.load(Relaxed), 1 + rest.len(), "each is read once");
     });
+}
+
+#[test]
+fn many_who_read_slowly_share_the_memory_for_reading_ahead() {
+    with_one_thread(async {
+        let options = Options { read_ahead: 1 << 20, ..options(Arc::new(Sim::new())) };
+        let store = Store::open(&Cx::system(), Path::new("/store"), options).unwrap();
+        let id = put(&store, "large", "", bytes(1, 4_000_000)).await.unwrap();
+        let view = store.view().unwrap();
+        let read = Arc::new(AtomicUsize::new(0));
+        let readings: Vec<_> =
+            (0..10).map(|_| view.read_with(id, 0..4_000_000, counted(&read)).boxed()).collect();
+        // Whoever waited for the thread before has had it.
+        tokio::task::spawn_blocking(|| ()).await.unwrap();
+        assert_eq!(
+            read.load(Relaxed),
+            4 + 9,
+            "the first has four pieces of 256 KiB, and the others one each"
+        );
+        for reading in readings {
+            let pieces: Vec<Bytes> = reading.try_collect().await.unwrap();
+            assert!(pieces.concat() == bytes(1, 4_000_000));
+        }
+    });
+}
+
+/// Leaves pieces as they are, and counts them.
+fn counted(read: &Arc<AtomicUsize>) -> impl FnMut(Buffer) -> Result<Bytes, Error> + Send + use<> {
+    let read = read.clone();
+    move |piece| {
+        read.fetch_add(1, Relaxed);
+        Ok(Bytes::from(piece))
+    }
 }
 
 #[tokio::test]

@@ -34,7 +34,7 @@ macro_rules! steps {
 pub(super) use steps;
 
 /// Each takes as few operations as can be once `b` is known, for which every step waits: this is a fifth faster than the crate
-/// `md-5`, most of it for the sum instead of an `or` in `g`.
+/// `md-5`.
 pub fn compress(state: &mut State, blocks: &[Block]) {
     let sines: &[u32; 64] = &SINES;
     for block in blocks {
