@@ -66,11 +66,12 @@ struct Run<T, W> {
 impl<T: Send + 'static, W: FnMut(Buffer) -> Result<T> + Send + 'static> Run<T, W> {
     /// Comes back if there is more to read.
     fn start(mut self) -> JoinHandle<Option<Run<T, W>>> {
-        tokio::task::spawn_blocking(move || self.is_interrupted().then_some(self))
+        tokio::task::spawn_blocking(move || self.read_on().then_some(self))
     }
 
-    /// Reads until enough pieces wait: nobody keeps a thread, or much memory, by taking them slowly.
-    fn is_interrupted(&mut self) -> bool {
+    /// Reads until enough pieces wait, and tells whether there is more: nobody keeps a thread, or much memory, by taking them
+    /// slowly.
+    fn read_on(&mut self) -> bool {
         loop {
             let is_first = self.pieces.capacity() == AHEAD;
             let memory = self.reader.core.read_ahead.clone().try_acquire_many_owned(LENGTH as u32).ok();

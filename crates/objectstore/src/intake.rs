@@ -117,14 +117,12 @@ struct Intake {
 
 impl Intake {
     async fn push(&mut self, bytes: Bytes) -> hanse_core::Result<()> {
-        let is_small = bytes.len() < SMALL;
-        if is_small {
-            self.small.extend_from_slice(&bytes);
-        }
-        if !is_small || self.small.len() >= FRAME {
+        if bytes.len() >= SMALL {
             self.flush().await?;
+            return self.pass(bytes).await;
         }
-        if is_small { Ok(()) } else { self.pass(bytes).await }
+        self.small.extend_from_slice(&bytes);
+        if self.small.len() >= FRAME { self.flush().await } else { Ok(()) }
     }
 
     async fn flush(&mut self) -> hanse_core::Result<()> {

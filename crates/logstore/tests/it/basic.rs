@@ -5,11 +5,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt};
 use hanse_core::{Cx, Error, Kind};
-use hanse_logstore::{Access, Buffer, Disk, Options, PayloadId, Real, Sim, Store};
+use hanse_logstore::{Access, AsIs, Buffer, Disk, Options, PayloadId, Real, Sim, Store};
 
 use crate::scratch::{bytes, delete, open, options, put, read, stage};
 
@@ -112,6 +113,31 @@ fn many_who_read_slowly_share_the_memory_for_reading_ahead() {
             let pieces: Vec<Bytes> = reading.try_collect().await.unwrap();
             assert!(pieces.concat() == bytes(1, 4_000_000));
         }
+    });
+}
+
+#[test]
+fn what_is_given_up_before_its_file_is_made_leaves_none() {
+    with_one_thread(async {
+        let disk = Sim::new();
+        let store = open(Arc::new(disk.clone()));
+        let (release, held) = std::sync::mpsc::channel::<()>();
+        let holder = tokio::task::spawn_blocking(move || held.recv());
+        let mut staging = store.stage(AsIs::default());
+        staging.write(bytes(1, 2_000_000)).await.unwrap();
+        drop(staging);
+        // Were the file removed with what was dropped, that would have been done by now.
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        release.send(()).unwrap();
+        holder.await.unwrap().unwrap();
+        tokio::task::spawn_blocking(|| ()).await.unwrap();
+        let is_there = || disk.files().iter().any(|(path, _)| path.starts_with("/store/extents"));
+        let gone = async {
+            while is_there() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), gone).await.expect("the file stays");
     });
 }
 
