@@ -188,7 +188,7 @@ impl Keeper {
                     Op::Inline { offset, .. } => head.payload_offset() + u64::from(*offset),
                     _ => 0,
                 };
-                let Some(op) = live(&view, segment, &op, at)? else { continue };
+                let Some(op) = live(view.as_ref(), segment, &op, at)? else { continue };
                 let payload = match &op {
                     Op::Inline { id, .. } => Some((at, sound(&mut walk, &head, &op, *id)?)),
                     _ => None,

@@ -7,14 +7,14 @@ mod pages;
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use hanse_core::{Context, Result};
 use redb::{Database, Durability, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
 
 use crate::log::Position;
 use crate::wire::{Malformed, Put, Reader};
-use crate::{Options, PayloadId, damaged, index_error};
+use crate::{Options, PayloadId, damaged, index_error, lock};
 
 pub(crate) use apply::{Applied, Freed, Mode};
 pub(crate) use entry::{Entry, Home, Payload};
@@ -52,6 +52,8 @@ pub(crate) struct Checkpoint {
 
 #[derive(Debug)]
 pub(crate) struct Index {
+    /// The state after the last commit, for all who read until the next one.
+    latest: Mutex<Option<Arc<Snapshot>>>,
     database: Database,
 }
 
@@ -63,7 +65,7 @@ impl Index {
         let mut builder = redb::Builder::new();
         builder.set_cache_size(options.index_cache);
         let database = builder.create_with_backend(backend).map_err(index_error)?;
-        Ok(Index { database })
+        Ok(Index { latest: Mutex::default(), database })
     }
 
     pub(crate) fn checkpoint(&self) -> Result<Option<Checkpoint>> {
@@ -84,6 +86,15 @@ impl Index {
         Ok(txn)
     }
 
+    /// What is committed is seen by every snapshot that is asked for from then on.
+    pub(crate) fn commit(&self, txn: WriteTransaction) -> Result<()> {
+        let done = txn.commit().map_err(index_error);
+        let before = lock(&self.latest).take();
+        // Not while others wait for the lock.
+        drop(before);
+        done
+    }
+
     /// Makes all that was committed durable, together with the position in the log that it reaches to.
     pub(crate) fn save(&self, checkpoint: &Checkpoint) -> Result<()> {
         let mut txn = self.database.begin_write().map_err(index_error)?;
@@ -93,7 +104,7 @@ impl Index {
             let mut table = txn.open_table(META).map_err(index_error)?;
             table.insert(CHECKPOINT, checkpoint.encode().as_slice()).map_err(index_error)?;
         }
-        txn.commit().map_err(index_error)
+        self.commit(txn)
     }
 
     /// Takes down what is damaged, instead of what was known before.
@@ -106,16 +117,24 @@ impl Index {
                 table.insert(key.as_slice(), what.as_bytes()).map_err(index_error)?;
             }
         }
-        txn.commit().map_err(index_error)
+        self.commit(txn)
     }
 
-    pub(crate) fn snapshot(&self) -> Result<Snapshot> {
+    /// The state after the last commit. To begin a transaction and to open its tables costs more than a small read, so it is done once
+    /// for each commit; under the lock, so that no state of before a commit is kept after it.
+    pub(crate) fn snapshot(&self) -> Result<Arc<Snapshot>> {
+        let mut latest = lock(&self.latest);
+        if let Some(snapshot) = &*latest {
+            return Ok(snapshot.clone());
+        }
         let txn = self.database.begin_read().map_err(index_error)?;
-        Ok(Snapshot {
+        let snapshot = Arc::new(Snapshot {
             records: txn.open_table(RECORDS).map_err(index_error)?,
             payloads: txn.open_table(PAYLOADS).map_err(index_error)?,
             damage: txn.open_table(DAMAGE).map_err(index_error)?,
-        })
+        });
+        *latest = Some(snapshot.clone());
+        Ok(snapshot)
     }
 
     /// Forgets what only a rebuild needs, and makes sure that all tables are there.
@@ -124,7 +143,7 @@ impl Index {
         Tables::open(&txn, Mode::InOrder)?;
         txn.open_table(DAMAGE).map_err(index_error)?;
         txn.delete_table(TOMBSTONES).map_err(index_error)?;
-        txn.commit().map_err(index_error)
+        self.commit(txn)
     }
 }
 
@@ -158,6 +177,7 @@ impl Checkpoint {
 }
 
 /// The index as of one commit.
+#[derive(Debug)]
 pub(crate) struct Snapshot {
     pub records: redb::ReadOnlyTable<Bytes, Bytes>,
     pub payloads: redb::ReadOnlyTable<Bytes, Bytes>,

@@ -153,7 +153,7 @@ pub(crate) fn finish(
                 .damages
                 .push(Damage { what: format!("payload {id} is not in the log"), payload: Some(id) });
         }
-        txn.commit().map_err(index_error)?;
+        index.commit(txn)?;
     }
     index.settle()?;
     for unused in list.into_iter().filter(|segment| *segment > last) {
@@ -323,7 +323,7 @@ impl Replay {
                 }
             }
         }
-        txn.commit().map_err(index_error)
+        index.commit(txn)
     }
 
     /// Whether the log was ended in order where it has been read to.

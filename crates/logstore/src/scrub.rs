@@ -135,7 +135,7 @@ impl Keeper {
         }
         let mut last: Option<Vec<u8>> = None;
         // A view does not live long, so that what is deleted meanwhile can go.
-        while let Some((key, id, payload)) = next_payload(&core.index.snapshot()?, last.as_deref())? {
+        while let Some((key, id, payload)) = next_payload(core.index.snapshot()?.as_ref(), last.as_deref())? {
             last = Some(key);
             let checked = {
                 let pin = crate::view::Pin::new(core.clone());
@@ -148,7 +148,7 @@ impl Keeper {
             match checked {
                 Err(error) if error.name() == Some(DAMAGED) => {
                     // It may have been deleted or moved while it was read.
-                    let now = crate::index::Lookup::payload(&core.index.snapshot()?, id)?;
+                    let now = crate::index::Lookup::payload(core.index.snapshot()?.as_ref(), id)?;
                     if now.is_some_and(|now| now.home == payload.home && now.segment == payload.segment) {
                         tracing::error!(directory = %core.directory.display(), "{}", error.detail());
                         damaged.insert(id.as_bytes().to_vec(), error.detail());

@@ -288,7 +288,7 @@ impl Store {
     /// 500 if the index cannot be read.
     pub fn damaged(&self) -> Result<Vec<Damage>> {
         let mut all = self.0.core.damages.clone();
-        all.extend(recover::noted(&self.0.core.index.snapshot()?)?);
+        all.extend(recover::noted(self.0.core.index.snapshot()?.as_ref())?);
         Ok(all)
     }
 

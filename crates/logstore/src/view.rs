@@ -25,7 +25,7 @@ pub struct View {
 impl View {
     pub(crate) fn new(core: &Arc<Core>) -> Result<View> {
         let pin = Arc::new(Pin::new(core.clone()));
-        Ok(View { core: core.clone(), snapshot: Arc::new(core.index.snapshot()?), pin })
+        Ok(View { core: core.clone(), snapshot: core.index.snapshot()?, pin })
     }
 
     /// The record of this key, if there is one. May read from the disk.

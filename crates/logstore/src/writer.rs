@@ -17,7 +17,7 @@ use crate::keeper::{Chore, Grave};
 use crate::log::{Position, Tail};
 use crate::mark::Synced;
 use crate::store::Core;
-use crate::{Change, Staged, View, full, index_error, lock};
+use crate::{Change, Staged, View, full, lock};
 
 /// A batch is written when it has so many bytes or jobs.
 const BATCH_BYTES: usize = 8 << 20;
@@ -296,7 +296,7 @@ impl Writer {
         if let Some(stat) = lock(&core.stats).get_mut(&self.tail.position.segment) {
             stat.end = self.tail.position.offset;
         }
-        txn.commit().map_err(|error| core.fail(index_error(error).detail()))?;
+        core.index.commit(txn).map_err(|error| core.fail(error.detail()))?;
         self.unsaved_bytes += bytes;
         self.unsaved_frames += batch.frames;
         Ok(())

@@ -210,6 +210,33 @@ async fn a_change_sees_itself_over_what_is_there() {
     assert_eq!(names(&seen.1), ["b=new", "c=new"]);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_view_has_what_was_answered_before_it_while_others_ask_for_views_all_the_time() {
+    let store = open(Arc::new(Sim::new()));
+    let done = Arc::new(AtomicUsize::new(0));
+    let askers: Vec<_> = (0..2)
+        .map(|_| {
+            let (store, done) = (store.clone(), done.clone());
+            std::thread::spawn(move || {
+                while done.load(Relaxed) < 300 {
+                    let answered = done.load(Relaxed);
+                    let found = store.view().unwrap().get(b"n").unwrap();
+                    let there = found.map_or(0, |record| {
+                        std::str::from_utf8(&record.value).unwrap().parse::<usize>().unwrap()
+                    });
+                    assert!(there >= answered, "{answered} was answered and {there} is there");
+                }
+            })
+        })
+        .collect();
+    for n in 1..=300 {
+        let value = n.to_string();
+        store.write(move |change| change.put(b"n", value.clone(), &[])).await.unwrap();
+        done.store(n, Relaxed);
+    }
+    askers.into_iter().for_each(|asker| asker.join().unwrap());
+}
+
 /// How it is told that no record names a payload.
 fn gone(store: &Store, id: PayloadId) -> Kind {
     store.view().unwrap().payload_len(id).unwrap_err().kind()
