@@ -5,6 +5,7 @@
 
 mod assigned;
 mod delegated;
+mod known_keys;
 mod latest;
 mod load;
 mod rights;
@@ -19,6 +20,7 @@ pub(crate) use assigned::{Filter, Held, place};
 pub(crate) use delegated::{ApplicationCredential, Ec2Credential};
 pub(crate) use latest::Snapshots;
 
+use self::known_keys::KnownKeys;
 use crate::catalog::Listing;
 use crate::model::Site;
 use crate::token::{AuditId, Payload};
@@ -115,9 +117,14 @@ pub(crate) struct Snapshot {
     /// By the hash of the access key.
     ec2_credentials: Arc<HashMap<Id, Arc<Ec2Credential>>>,
     revoked: Arc<HashSet<AuditId>>,
+    known_keys: KnownKeys,
 }
 
 impl Snapshot {
+    pub(crate) fn known_keys(&self) -> &KnownKeys {
+        &self.known_keys
+    }
+
     pub(crate) fn catalog(&self) -> &Listing {
         &self.catalog
     }

@@ -202,7 +202,7 @@ fn asks_itself(operation: &str) -> bool {
 impl ObjectStore {
     fn bucket_named(&self, name: &str) -> S3Result<Arc<Bucket>> {
         let found = self.find_bucket(name).map_err(|error| fault::of(&error))?;
-        found.map(Arc::new).ok_or_else(no_such_bucket)
+        found.ok_or_else(no_such_bucket)
     }
 
     /// A bucket's policy, read.
@@ -211,8 +211,8 @@ impl ObjectStore {
     /// `MalformedPolicy`, for one that was put when fewer things were refused: until it is put anew nobody gets in by it.
     pub(crate) fn policy_of(&self, bucket: &Bucket) -> S3Result<Option<Policy>> {
         let Some(text) = &bucket.policy else { return Ok(None) };
-        let known = self.0.policies.get(&bucket.id, text);
-        known.map_or_else(|| self.0.policies.read(bucket, text), Ok).map(Some)
+        let read = |text: &[u8]| Policy::parse(text, &bucket.name);
+        self.0.policies.of(&bucket.id, text.as_bytes(), read).map(Some)
     }
 
     /// Whether the policy of a bucket denies anything to anybody, or does not read.
@@ -303,7 +303,7 @@ impl ObjectStore {
         let caller = match access {
             Some(access) => {
                 let key = self.0.keys.find(&cx, &access).await.map_err(|error| fault::of(&error))?;
-                Some(Arc::new(key.ok_or_else(unknown_key)?.caller))
+                Some(key.ok_or_else(unknown_key)?.caller)
             }
             None => None,
         };

@@ -1,6 +1,8 @@
 //! Cross-origin requests. Source: S3 User Guide, "Using cross-origin resource sharing (CORS)"; Fetch Standard, "CORS
 //! protocol".
 
+use std::sync::Arc;
+
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use s3s::dto;
 use s3s::{S3Error, S3ErrorCode, S3Response, S3Result};
@@ -108,9 +110,9 @@ impl ObjectStore {
     fn rules(&self, bucket: Option<&str>) -> S3Result<Vec<CorsRule>> {
         let Some(name) = bucket else { return Ok(Vec::new()) };
         let found = self.find_bucket(name).map_err(|error| crate::fault::of(&error))?;
-        let rules = |found: Bucket| {
+        let rules = |found: Arc<Bucket>| {
             let of_container = swift::cors::rule(&found.swift);
-            found.cors.into_iter().chain(of_container).collect()
+            found.cors.iter().cloned().chain(of_container).collect()
         };
         Ok(found.map(rules).unwrap_or_default())
     }

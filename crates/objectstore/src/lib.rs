@@ -21,6 +21,7 @@ mod hashing;
 mod intake;
 mod keys;
 mod kms;
+mod known;
 mod lifecycle;
 mod lists;
 mod lock;
@@ -61,9 +62,10 @@ use hanse_web::{CatalogEntry, Metrics};
 
 use crate::crypt::ProjectKeys;
 use crate::hashing::Hashing;
+use crate::known::Known;
 use crate::logging::Logs;
 use crate::notifications::Notifications;
-use crate::policies::Policies;
+use crate::policy::Policy;
 use crate::quotas::Quotas;
 use crate::record::Bucket;
 
@@ -138,7 +140,8 @@ struct Inner {
     projects: ProjectKeys,
     hashing: Hashing,
     quotas: Quotas,
-    policies: Policies,
+    buckets: Known<Arc<Bucket>>,
+    policies: Known<Policy>,
     logs: Logs,
     notifications: Arc<Notifications>,
     metrics: Metrics,
@@ -193,7 +196,8 @@ impl ObjectStore {
         Ok(ObjectStore(Arc::new(Inner {
             projects: ProjectKeys::new(deps.store.clone(), deps.master.clone()),
             quotas: Quotas::new(deps.limits),
-            policies: Policies::default(),
+            buckets: Known::default(),
+            policies: Known::default(),
             logs: Logs::default(),
             notifications: Arc::new(Notifications::new(settings.events)),
             metrics: deps.metrics,
@@ -208,8 +212,9 @@ impl ObjectStore {
         })))
     }
 
-    fn find_bucket(&self, name: &str) -> Result<Option<Bucket>> {
+    fn find_bucket(&self, name: &str) -> Result<Option<Arc<Bucket>>> {
         let found = self.0.store.view()?.get(&keys::bucket(name))?;
-        found.map(|record| record::from_json(&record.value)).transpose()
+        let read = |value: &[u8]| record::from_json(value).map(Arc::new);
+        found.map(|record| self.0.buckets.of(name, &record.value, read)).transpose()
     }
 }

@@ -1,8 +1,5 @@
 //! Bucket policies, and the block of public access that keeps them from opening a bucket to everybody.
 
-use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
-
 use s3s::dto;
 use s3s::{S3ErrorCode, S3Response, S3Result};
 
@@ -11,33 +8,6 @@ use crate::access::Decided;
 use crate::fault::error;
 use crate::policy::Policy;
 use crate::record::{Bucket, PublicAccessBlock};
-
-/// Of so many buckets policies are kept as they were read.
-const KNOWN_MAX: usize = 10_000;
-
-/// Policies that were read before, by the ids of their buckets.
-#[derive(Default)]
-pub struct Policies(Mutex<HashMap<String, Policy>>);
-
-impl Policies {
-    /// The policy that has this text.
-    pub fn get(&self, bucket_id: &str, text: &str) -> Option<Policy> {
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.get(bucket_id).filter(|policy| policy.text() == text).cloned()
-    }
-
-    /// # Errors
-    /// `MalformedPolicy`.
-    pub fn read(&self, bucket: &Bucket, text: &str) -> S3Result<Policy> {
-        let policy = Policy::parse(text.as_bytes(), &bucket.name)?;
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.len() >= KNOWN_MAX {
-            known.clear();
-        }
-        known.insert(bucket.id.clone(), policy.clone());
-        Ok(policy)
-    }
-}
 
 fn no_policy() -> s3s::S3Error {
     error(S3ErrorCode::NoSuchBucketPolicy, "The bucket policy does not exist")

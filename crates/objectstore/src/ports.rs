@@ -9,7 +9,7 @@ use hanse_policy::Caller;
 /// An access key, and what its user may do at this moment in the project that it is for.
 pub struct Key {
     pub secret: Secret<String>,
-    pub caller: Caller,
+    pub caller: Arc<Caller>,
 }
 
 /// Who has which access key: identity's EC2 credentials.

@@ -132,7 +132,7 @@ impl ObjectStore {
             }
         } else if let Some(bucket) = &site {
             drop((!awaits_word).then(|| Lingering::new(body, silence)));
-            Site { store: self, service, bucket, request: &parts, id: &id }.answer().await
+            Box::pin(Site { store: self, service, bucket, request: &parts, id: &id }.answer()).await
         } else if let Err(error) = check {
             // What is sent on meanwhile is read away, so that the client gets the answer.
             drop((!awaits_word).then(|| Lingering::new(body, silence)));
@@ -151,8 +151,8 @@ impl ObjectStore {
             };
             let request = Request::from_parts(parts, body);
             let answered = match (is_swift, is_kms) {
-                (true, _) => Ok(self.swift(request).await),
-                (_, true) => Ok(self.kms(request).await),
+                (true, _) => Ok(Box::pin(self.swift(request)).await),
+                (_, true) => Ok(Box::pin(self.kms(request)).await),
                 _ => service.call(request).await,
             };
             match answered {

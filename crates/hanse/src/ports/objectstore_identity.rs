@@ -15,7 +15,7 @@ pub struct IdentityService(pub Identity);
 impl Keys for IdentityService {
     async fn find(&self, cx: &Cx, access: &str) -> Result<Option<Key>> {
         let found = self.0.access_key(cx, access).await?;
-        Ok(found.map(|key| Key { secret: key.secret, caller: key.caller }))
+        Ok(found.map(|key| Key { secret: key.secret.clone(), caller: key.caller.clone() }))
     }
 }
 

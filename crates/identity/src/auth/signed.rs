@@ -1,6 +1,7 @@
 //! Requests that were signed with an EC2 credential: who signed them.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use hanse_core::{Cx, Error, Kind, Result, Secret};
@@ -35,10 +36,11 @@ impl Signed {
 }
 
 /// The secret of an access key, and what its user may do with it.
+#[derive(Debug)]
 pub struct AccessKey {
     pub secret: Secret<String>,
     /// In the project of the key.
-    pub caller: Caller,
+    pub caller: Arc<Caller>,
 }
 
 impl Identity {
@@ -48,9 +50,12 @@ impl Identity {
     ///
     /// # Errors
     /// 503 if the database does not answer.
-    pub async fn access_key(&self, cx: &Cx, access: &str) -> Result<Option<AccessKey>> {
-        let hash = access_hash(access);
+    pub async fn access_key(&self, cx: &Cx, access: &str) -> Result<Option<Arc<AccessKey>>> {
         let mut snapshot = self.0.snapshots.current(cx).await?;
+        if let Some(known) = snapshot.known_keys().get(access) {
+            return Ok(Some(known));
+        }
+        let hash = access_hash(access);
         if snapshot.ec2_credential(&hash).is_none() {
             // Another process may have made it a moment ago.
             snapshot = self.0.snapshots.confirmed(cx).await?;
@@ -59,7 +64,10 @@ impl Identity {
         let Some(project_id) = &credential.project_id else { return Ok(None) };
         let payload = self.signed_payload(cx, &credential.user_id, Some(project_id), hash);
         let Ok(opened) = self.finish(cx, &snapshot, payload) else { return Ok(None) };
-        Ok(Some(AccessKey { secret: credentials::secret(self, credential)?, caller: opened.caller }))
+        let secret = credentials::secret(self, credential)?;
+        let key = Arc::new(AccessKey { secret, caller: Arc::new(opened.caller) });
+        snapshot.known_keys().note(access, key.clone());
+        Ok(Some(key))
     }
 
     /// What a signature is worth, but for the epochs.

@@ -7,6 +7,7 @@ use hanse_core::{Result, Timestamp};
 use hanse_policy::AccessRule;
 use hanse_store::Conn;
 
+use super::known_keys::KnownKeys;
 use super::{
     ApplicationCredential, Assigned, ById, Ec2Credential, Group, Id, KnownRole, Person, Place, SiteKind,
     Snapshot,
@@ -210,6 +211,7 @@ impl Snapshot {
             trusts: Arc::new(trusts(conn, &mut known, None).await?),
             ec2_credentials: Arc::new(ec2_credentials(conn, &mut known, None).await?),
             revoked: Arc::new(db::revocations::current(conn, now).await?),
+            known_keys: KnownKeys::default(),
         })
     }
 

@@ -22,7 +22,7 @@ async fn made(cloud: &Cloud, admin: &str) -> (String, String) {
 /// The names of the roles, if the key is good for anything.
 async fn roles(cloud: &Cloud, access: &str) -> Option<Vec<String>> {
     let key = cloud.identity.access_key(&cloud.cx, access).await.unwrap()?;
-    Some(key.caller.roles.into_iter().map(|role| role.name).collect())
+    Some(key.caller.roles.iter().map(|role| role.name.clone()).collect())
 }
 
 #[tokio::test]

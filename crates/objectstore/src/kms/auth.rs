@@ -75,6 +75,6 @@ impl ObjectStore {
         if now.since(signed_at) > SKEW || signed_at.since(now) > SKEW {
             return Err(denied("InvalidSignatureException", "Signature expired: your clock is not right."));
         }
-        Ok(Asker { cx, caller: Some(std::sync::Arc::new(key.caller)), is_tls, facts: None })
+        Ok(Asker { cx, caller: Some(key.caller), is_tls, facts: None })
     }
 }

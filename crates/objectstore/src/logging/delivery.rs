@@ -175,7 +175,7 @@ impl ObjectStore {
             asker: Asker { cx, caller: None, is_tls: true, facts: None },
             project_id: target.project_id.clone(),
             verb: PUT_OBJECT,
-            bucket: Some(target.into()),
+            bucket: Some(target),
             hides_missing: false,
         };
         let incoming = Incoming {

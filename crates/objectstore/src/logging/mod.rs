@@ -171,12 +171,13 @@ impl ObjectStore {
         }
         let format = read_format(wanted.target_object_key_format)?;
         let target = self.find_bucket(&wanted.target_bucket).map_err(|error| fault::of(&error))?;
-        let is_own =
-            |target: &Bucket| target.project_id == decided.project_id && check_name(&target.name).is_ok();
+        let is_own = |target: &Arc<Bucket>| {
+            target.project_id == decided.project_id && check_name(&target.name).is_ok()
+        };
         let target = target.filter(is_own).ok_or_else(no_target)?;
         let named = Some((prefix.as_str(), None));
         self.may(&decided.asker, &target, "PutObject", named, None).map_err(|_| no_target())?;
-        let logging = Logging { target: target.name, prefix, format };
+        let logging = Logging { target: target.name.clone(), prefix, format };
         self.configure(&decided, move |bucket| bucket.logging = Some(logging.clone())).await?;
         Ok(S3Response::new(dto::PutBucketLoggingOutput {}))
     }

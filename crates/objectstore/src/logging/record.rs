@@ -253,7 +253,7 @@ impl ObjectStore {
     ) -> HttpResponse {
         let found: Option<Arc<Bucket>> = match (noted.known(), name) {
             (Some(known), _) => Some(known.bucket.clone()),
-            (None, Some(name)) => self.find_bucket(name).ok().flatten().map(Arc::new),
+            (None, Some(name)) => self.find_bucket(name).ok().flatten(),
             (None, None) => None,
         };
         let Some((bucket, logging)) =

@@ -167,7 +167,7 @@ impl<'s> Session<'s> {
 
     fn container_of(&self, account: &str, name: &str) -> Done<Option<Arc<Bucket>>> {
         let found = self.store.find_bucket(&bucket_name(account, name))?;
-        Ok(found.filter(|bucket| bucket.project_id == account).map(Arc::new))
+        Ok(found.filter(|bucket| bucket.project_id == account))
     }
 
     /// The decision about what is in a container.

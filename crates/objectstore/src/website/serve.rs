@@ -149,7 +149,7 @@ impl Site<'_> {
         }
         check_name(self.bucket).map_err(|_| no_such_bucket())?;
         let found = self.store.find_bucket(self.bucket).map_err(|error| fault::of(&error))?;
-        found.ok_or_else(no_such_bucket)?.website.ok_or_else(no_website)
+        found.ok_or_else(no_such_bucket)?.website.clone().ok_or_else(no_website)
     }
 
     async fn show(&self, website: &Website) -> Result<HttpResponse, Wrong> {

@@ -91,7 +91,7 @@ impl TestKeys {
 impl Keys for TestKeys {
     async fn find(&self, _: &Cx, access: &str) -> Result<Option<Key>> {
         let found = self.callers.lock().unwrap().get(access).cloned();
-        Ok(found.map(|caller| Key { secret: Secret::new(secret(access)), caller }))
+        Ok(found.map(|caller| Key { secret: Secret::new(secret(access)), caller: Arc::new(caller) }))
     }
 }
 
