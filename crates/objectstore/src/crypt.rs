@@ -134,12 +134,18 @@ impl DataKey {
             .map_err(|_| cannot("encrypt a frame"))
     }
 
-    /// Decrypts a frame in its place; what is left is the plaintext.
+    /// Decrypts a frame that begins at `start` of these bytes and ends with them; the plaintext is their beginning.
     ///
     /// # Errors
     /// Internal if these are not the bytes that were encrypted.
-    pub fn open<'b>(&self, frame: u64, is_last: bool, bytes: &'b mut [u8]) -> Result<&'b mut [u8]> {
-        self.0.open_in_place(nonce(frame, is_last), Aad::empty(), bytes).map_err(|_| {
+    pub fn open<'b>(
+        &self,
+        frame: u64,
+        is_last: bool,
+        bytes: &'b mut [u8],
+        start: usize,
+    ) -> Result<&'b mut [u8]> {
+        self.0.open_within(nonce(frame, is_last), Aad::empty(), bytes, start..).map_err(|_| {
             Error::internal("damaged: a frame of an object does not decrypt").named(hanse_logstore::DAMAGED)
         })
     }
@@ -205,12 +211,12 @@ mod tests {
         data.seal(3, false, &mut bytes).unwrap();
         assert_eq!(bytes.len(), 10 + TAG);
         for (frame, is_last, opens) in [(3, false, true), (3, true, false), (2, false, false)] {
-            assert_eq!(again.open(frame, is_last, &mut bytes.clone()).is_ok(), opens, "{frame} {is_last}");
+            assert_eq!(again.open(frame, is_last, &mut bytes.clone(), 0).is_ok(), opens, "{frame} {is_last}");
         }
         let other = WrappingKey::of(&cx.bytes::<KEY>()).unwrap();
         assert!(other.unwrap(&wrapped).is_err(), "of another project");
         let moved = project.rewrap(&cx, &wrapped, &other).unwrap();
-        assert!(other.unwrap(&moved).unwrap().open(3, false, &mut bytes.clone()).is_ok());
+        assert!(other.unwrap(&moved).unwrap().open(3, false, &mut bytes.clone(), 0).is_ok());
         assert!(other.rewrap(&cx, &wrapped, &project).is_err() && project.unwrap(&moved).is_err());
         let bytes = cx.bytes::<KEY>();
         let (one, two) =

@@ -66,7 +66,7 @@ impl Opener {
         Ok(Opener { view, wanted: wanted.into_iter(), now: None, frames: VecDeque::new() })
     }
 
-    /// The next bytes, at most a frame of them.
+    /// The next bytes, at most as many as are read at once.
     ///
     /// # Errors
     /// Internal, named `StorageDamaged`, if they are not what was written.
@@ -141,25 +141,24 @@ impl Frames {
             self.begun.extend_from_slice(bytes.get(..at).unwrap_or_default());
             if self.begun.len() == self.sealed() {
                 let mut whole = std::mem::take(&mut self.begun);
-                let plain = self.next(&mut whole)?;
+                let plain = self.next(&mut whole, 0)?;
                 opened.push(Bytes::from(whole).slice(plain));
             }
         }
-        // The others are decrypted where they lie.
-        let mut plain = Vec::with_capacity(bytes.len() / FRAME + 1);
+        // The others are decrypted where they lie, each up to the one before: what leaves in one go wakes the client once.
+        let mut plain: Option<Range<usize>> = None;
         loop {
-            let end = at + self.sealed();
-            let Some(frame) = bytes.get_mut(at..end).filter(|frame| !frame.is_empty()) else { break };
-            let within = self.next(frame)?;
-            plain.push(at + within.start..at + within.end);
+            let (to, end) = (plain.as_ref().map_or(at, |plain| plain.end), at + self.sealed());
+            let Some(frame) = bytes.get_mut(to..end).filter(|_| at < end) else { break };
+            let wanted = self.next(frame, at - to)?;
+            plain = Some(plain.map_or(to + wanted.start, |plain| plain.start)..to + wanted.end);
             at = end;
         }
         if let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
             self.begun.reserve_exact(self.sealed());
             self.begun.extend_from_slice(rest);
         }
-        let bytes = Bytes::from(bytes);
-        opened.extend(plain.into_iter().map(|range| bytes.slice(range)));
+        opened.extend(plain.map(|plain| Bytes::from(bytes).slice(plain)));
         Ok(opened)
     }
 
@@ -168,10 +167,10 @@ impl Frames {
         (sealed_len(self.size) - (self.number * SEALED).min(sealed_len(self.size))).min(SEALED) as usize
     }
 
-    /// Decrypts the next frame, and tells which of its bytes are wanted.
-    fn next(&mut self, frame: &mut [u8]) -> Result<Range<usize>> {
+    /// Decrypts the next frame, which begins at `from` of these bytes, to their beginning, and tells which are wanted.
+    fn next(&mut self, bytes: &mut [u8], from: usize) -> Result<Range<usize>> {
         let is_last = self.number + 1 == self.size.div_ceil(FRAME as u64);
-        let length = self.key.open(self.number, is_last, frame)?.len();
+        let length = self.key.open(self.number, is_last, bytes, from)?.len();
         let start = self.skip.min(length);
         let end = length.min(start.saturating_add(usize::try_from(self.left).unwrap_or(usize::MAX)));
         self.number += 1;

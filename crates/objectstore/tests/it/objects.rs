@@ -71,9 +71,14 @@ async fn an_object_comes_back_as_it_was_sent_whatever_its_size_and_after_a_resta
             assert_eq!(head.header("content-length"), size.to_string());
             assert_eq!(head.header("etag"), got.header("etag"));
             assert!(!head.header("last-modified").is_empty());
-            for (first, last) in
-                [(0, 0), (size / 2, size / 2 + 70_000), (65_530, 65_540), (size.saturating_sub(5), size + 9)]
-            {
+            for (first, last) in [
+                (0, 0),
+                (size / 2, size / 2 + 70_000),
+                (65_530, 65_540),
+                (1_000, 700_001),
+                (400_000, 999_999),
+                (size.saturating_sub(5), size + 9),
+            ] {
                 if first >= size {
                     continue;
                 }
