@@ -21,7 +21,6 @@ mod hashing;
 mod intake;
 mod keys;
 mod kms;
-mod known;
 mod lifecycle;
 mod lists;
 mod lock;
@@ -34,6 +33,7 @@ mod objects;
 mod offered;
 mod outbound;
 mod outgoing;
+mod parsed;
 mod policies;
 mod policy;
 pub mod ports;
@@ -62,9 +62,9 @@ use hanse_web::{CatalogEntry, Metrics};
 
 use crate::crypt::ProjectKeys;
 use crate::hashing::Hashing;
-use crate::known::Known;
 use crate::logging::Logs;
 use crate::notifications::Notifications;
+use crate::parsed::Parsed;
 use crate::policy::Policy;
 use crate::quotas::Quotas;
 use crate::record::Bucket;
@@ -140,8 +140,8 @@ struct Inner {
     projects: ProjectKeys,
     hashing: Hashing,
     quotas: Quotas,
-    buckets: Known<Arc<Bucket>>,
-    policies: Known<Policy>,
+    buckets: Parsed<Arc<Bucket>>,
+    policies: Parsed<Policy>,
     logs: Logs,
     notifications: Arc<Notifications>,
     metrics: Metrics,
@@ -196,8 +196,8 @@ impl ObjectStore {
         Ok(ObjectStore(Arc::new(Inner {
             projects: ProjectKeys::new(deps.store.clone(), deps.master.clone()),
             quotas: Quotas::new(deps.limits),
-            buckets: Known::default(),
-            policies: Known::default(),
+            buckets: Parsed::default(),
+            policies: Parsed::default(),
             logs: Logs::default(),
             notifications: Arc::new(Notifications::new(settings.events)),
             metrics: deps.metrics,

@@ -134,7 +134,8 @@ struct Frames {
 
 impl Frames {
     fn open(&mut self, mut bytes: Buffer) -> Result<Vec<Bytes>> {
-        let mut opened = Vec::with_capacity(bytes.len() / FRAME + 1);
+        // One frame that began before, and the others as one.
+        let mut opened = Vec::with_capacity(2);
         let mut at = 0;
         if !self.begun.is_empty() {
             at = (self.sealed() - self.begun.len()).min(bytes.len());

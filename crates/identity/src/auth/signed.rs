@@ -39,7 +39,8 @@ impl Signed {
 #[derive(Debug)]
 pub struct AccessKey {
     pub secret: Secret<String>,
-    /// In the project of the key.
+    /// In the project of the key. Who it is and what they may do is true of now; when it expires and its audit ids are of the first
+    /// request since the last change.
     pub caller: Arc<Caller>,
 }
 

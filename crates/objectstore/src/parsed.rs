@@ -9,7 +9,7 @@ const MAX: usize = 16 << 20;
 const EACH: usize = 512;
 
 /// The newest text of each name, with what it says.
-pub struct Known<T>(Mutex<State<T>>);
+pub struct Parsed<T>(Mutex<State<T>>);
 
 struct State<T> {
     known: HashMap<String, (Box<[u8]>, T)>,
@@ -17,13 +17,13 @@ struct State<T> {
     bytes: usize,
 }
 
-impl<T> Default for Known<T> {
-    fn default() -> Known<T> {
-        Known(Mutex::new(State { known: HashMap::new(), bytes: 0 }))
+impl<T> Default for Parsed<T> {
+    fn default() -> Parsed<T> {
+        Parsed(Mutex::new(State { known: HashMap::new(), bytes: 0 }))
     }
 }
 
-impl<T: Clone> Known<T> {
+impl<T: Clone> Parsed<T> {
     /// What the text of this name says. It is read if it is another one than the last time.
     ///
     /// # Errors
@@ -57,7 +57,7 @@ mod tests {
 
     #[test]
     fn a_text_is_read_once_until_it_is_another() {
-        let (known, reads) = (Known::default(), Cell::new(0));
+        let (known, reads) = (Parsed::default(), Cell::new(0));
         let of = |name: &str, text: &str| {
             let read = |text: &[u8]| {
                 reads.set(reads.get() + 1);
@@ -77,7 +77,7 @@ mod tests {
 
     #[test]
     fn what_is_kept_is_bounded() {
-        let known = Known::default();
+        let known = Parsed::default();
         let text = vec![b'x'; MAX / 8];
         for round in 0..100 {
             known.of(&format!("{round}"), &text, |_| Ok::<_, Infallible>(())).unwrap();
